@@ -1,0 +1,64 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "augment.h"
+#include "dataset.h"
+
+namespace tenfold {
+
+/// An image that could not be read. It was replaced by a grey picture without labels, so the order did not shift.
+struct Corrupt {
+  int64_t id = 0;
+  std::string name;
+  std::string reason;
+};
+
+struct Batch {
+  at::Tensor images;   // uint8 (B, 3, S, S), RGB
+  at::Tensor targets;  // float (M, 6): index in the batch, class, cx, cy, w, h normalised to the S square
+  std::vector<int64_t> ids;
+  std::vector<LetterboxInfo> letterbox;  // one an image; meaningful only without augmentation
+  std::vector<Corrupt> corrupt;          // met while making this batch; each id once in the loader's life
+};
+
+struct LoaderOptions {
+  int imgsz = 640;
+  uint64_t seed = 0;
+  int threads = 2;
+  int prefetch = 4;                         // batches made ahead, at most
+  int64_t cache_bytes = int64_t{1} << 30;  // decoded, resized pictures kept in memory up to this; 0: none
+  bool pinned = false;                      // page-locked batches for copies to a GPU
+};
+
+/// Makes batches in threads of its own and hands them out in order. What a batch holds depends on the data set, the
+/// options' imgsz and seed, and start()'s arguments only: not on threads, prefetch, cache, or ranks.
+class Loader {
+ public:
+  Loader(Dataset dataset, LoaderOptions options);
+  ~Loader();  // stops at once: waits for the samples in the making, not for the rest
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Begins to make the batches (lists of sample ids; an empty list gives an empty batch) of `epoch`, dropping what an
+  /// earlier start has left over. Without `augment` pictures are letterboxed only.
+  void start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment);
+
+  /// The next batch; waits for it. nullopt after the last. Rethrows what went wrong in a thread.
+  std::optional<Batch> next();
+
+  /// Seconds that next() has waited since the loader was made.
+  double wait_seconds() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tenfold
