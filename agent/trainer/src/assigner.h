@@ -1,0 +1,55 @@
+// Which anchors learn which ground-truth box (task-aligned assignment).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace tenfold {
+
+/// The anchor points of all head maps: A of them, in order of map, row, column.
+struct AnchorGrid {
+  struct Level {
+    int64_t height, width;  // cells
+    int stride;             // pixels a cell
+    int64_t first;          // index of its first anchor
+  };
+  std::vector<Level> levels;
+  at::Tensor points;  ///< (A, 2) x, y of the cell centres, in pixels
+  at::Tensor stride;  ///< (A, 1) pixels
+  int64_t size() const { return points.size(0); }
+};
+
+/// The grid of these head maps, on their device, in `dtype`.
+AnchorGrid make_anchor_grid(const std::vector<at::Tensor>& raw, const std::vector<int>& strides, at::ScalarType dtype);
+
+struct AssignerOptions {
+  int topk = 10;       ///< anchors that a box may claim
+  double alpha = 0.5;  ///< exponent of the class score in the alignment metric
+  double beta = 6.0;   ///< exponent of the overlap
+};
+
+/// Ground truth of a batch: T boxes.
+struct Truth {
+  at::Tensor image;  ///< (T) int64: which image of the batch
+  at::Tensor cls;    ///< (T) int64
+  at::Tensor boxes;  ///< (T, 4) x1, y1, x2, y2 in pixels
+};
+
+/// N anchors with a box to learn; every other anchor is background.
+struct Assignment {
+  at::Tensor anchor;  ///< (N) int64: image * A + anchor; no anchor twice
+  at::Tensor truth;   ///< (N) int64: row of Truth
+  at::Tensor score;   ///< (N) the class score that it should reach, 0..1
+};
+
+/// Task-aligned assignment (Feng et al., "TOOD", ICCV 2021, section 3.2). The alignment of a box and an anchor whose
+/// centre lies in it is t = score^alpha · overlap^beta, overlap being the predicted box's CIoU, not below 0. A box
+/// claims its `topk` anchors of largest t > 0; an anchor that several boxes claim goes to the box, of all that contain
+/// it, which it overlaps most. Scores are t scaled so that each box's largest is its largest overlap.
+/// `logits` (B, A, nc) class logits, `boxes` (B, A, 4) predicted x1, y1, x2, y2 in pixels; no gradient flows.
+Assignment assign_task_aligned(const AnchorGrid& grid, const at::Tensor& logits, const at::Tensor& boxes,
+                               const Truth& truth, const AssignerOptions& options = {});
+
+}  // namespace tenfold

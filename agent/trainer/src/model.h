@@ -1,0 +1,55 @@
+// The detector: layers from a ModelSpec, wired as it says, named as the published checkpoints name them.
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "head_layout.h"
+#include "model_spec.h"
+
+namespace tenfold {
+
+class Block;
+class Head;
+
+/// Called after each layer with its number and its outputs (one, or one a scale for the head).
+using LayerObserver = std::function<void(size_t layer, const std::vector<at::Tensor>& outputs)>;
+
+class Detector : public torch::nn::Module {
+ public:
+  /// Builds the layers with fresh weights from the default generator (seed it first). Throws ModelError.
+  Detector(const ModelSpec& spec, int nc);
+
+  /// Raw head maps, finest first; v8: (B, 4*reg_max + nc, H/s, W/s) for s in strides, box logits first.
+  /// `images` is (B, 3, H, W), RGB in 0..1, H and W multiples of `max_stride()`.
+  std::vector<at::Tensor> forward(const at::Tensor& images, const LayerObserver& observe = {});
+
+  const HeadLayout& head_layout() const { return layout_; }
+  const std::vector<int>& strides() const { return layout_.strides; }
+  int max_stride() const { return layout_.strides.back(); }
+  int nc() const { return layout_.nc; }
+  Family family() const { return layout_.family; }
+  const ModelSpec& spec() const { return spec_; }
+
+  /// Number of all parameters, frozen ones (the DFL's bins) included, as the published tables count.
+  int64_t parameter_count() const;
+
+ private:
+  at::Tensor input_of(size_t layer, const at::Tensor& images, const std::vector<at::Tensor>& outputs) const;
+
+  ModelSpec spec_;
+  HeadLayout layout_;
+  std::vector<std::shared_ptr<Block>> blocks_;  // every layer but the last
+  std::shared_ptr<Head> head_;
+  std::vector<size_t> last_use_;  // by layer: the last layer that reads its output
+};
+
+/// A detector for `nc` classes in training mode on the CPU. Throws ModelError.
+std::shared_ptr<Detector> build_detector(const ModelSpec& spec, int nc);
+
+}  // namespace tenfold

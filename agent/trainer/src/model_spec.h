@@ -1,0 +1,51 @@
+// A network as data: what a model yaml says, with its size (depth, width) already applied.
+#pragma once
+
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tenfold {
+
+/// A model yaml that cannot be read, or that describes no network. The message names file, layer and key.
+struct ModelError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Decides which loss and which post-processing belong to a network's heads.
+enum class Family { v8 };
+
+/// The name of a family as yamls and users write it ("v8").
+std::string_view to_string(Family family);
+
+/// One layer of the network. Its position in the list is its number in parameter names (`model.<number>.…`).
+struct LayerSpec {
+  std::string block;        ///< name of the block: "Conv", "C2f", "SPPF", "Concat", "Upsample", "Detect"
+  std::vector<int> inputs;  ///< numbers of earlier layers whose outputs it takes; -1 is the image
+  int channels = 0;         ///< output channels after width scaling; 0 where the block derives them
+  int repeats = 1;          ///< inner repetitions after depth scaling
+  std::map<std::string, std::vector<double>> options;  ///< the block's other keys, as written; true is 1
+};
+
+struct ModelSpec {
+  std::string name;  ///< "yolov8n", or the stem of the user's file with its size
+  Family family = Family::v8;
+  std::vector<LayerSpec> layers;
+};
+
+/// Loads a network by built-in name ("yolov8n" … "yolov8x", with or without ".yaml") or by the path of a model
+/// yaml. In a file that lists several `sizes` the key `size` chooses one, or the letter that the path carries
+/// beyond the file's stem: "mine-s.yaml" reads "mine-.yaml" or "mine-s.yaml", whichever exists.
+/// Throws ModelError.
+ModelSpec load_model_spec(const std::string& arch_or_path);
+
+/// Parses the text of a model yaml. `size` may be empty where the text decides by itself; `source` is what error
+/// messages call the text. Throws ModelError.
+ModelSpec parse_model_spec(const std::string& yaml, const std::string& size, const std::string& source);
+
+/// Names that `load_model_spec` knows without a file, in catalogue order.
+std::vector<std::string> built_in_models();
+
+}  // namespace tenfold

@@ -1,0 +1,36 @@
+// From raw head maps to detections.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "head_layout.h"
+
+namespace tenfold {
+
+/// One image's detections, best first: (N, 6) float on the CPU: x1, y1, x2, y2 in pixels of the network's input,
+/// score, class.
+using Detections = at::Tensor;
+
+struct DetectOptions {
+  float conf = 0.25F;          ///< scores at or below are dropped (0.001 for evaluation)
+  float iou = 0.7F;            ///< a box overlapping a better one by more is suppressed
+  int max_det = 300;           ///< most detections an image
+  bool multi_label = false;    ///< an anchor may be detected as several classes (evaluation)
+  bool class_agnostic = false; ///< suppress across classes
+  int max_candidates = 30000;  ///< best boxes an image that suppression looks at
+};
+
+/// Boxes and class probabilities at every anchor, (B, 4 + nc, A): cx, cy, w, h in pixels, then scores in 0..1;
+/// anchors in order of head map, row, column.
+at::Tensor decode(const std::vector<at::Tensor>& raw, const HeadLayout& layout);
+
+/// Greedy non-maximum suppression of decoded predictions (B, 4 + nc, A); one entry an image.
+std::vector<Detections> suppress(const at::Tensor& decoded, const DetectOptions& options);
+
+/// decode, then whatever the family needs to make detections unique (v8: suppress).
+std::vector<Detections> detect(const std::vector<at::Tensor>& raw, const HeadLayout& layout,
+                               const DetectOptions& options);
+
+}  // namespace tenfold
