@@ -1,0 +1,88 @@
+# What setup says: one line a step, long output into a log file, and on failure its last lines with what to do next.
+
+setup_log=.cache/setup.log
+spinner_pid=''
+
+if [ -t 1 ]; then on_terminal=yes; else on_terminal=''; fi
+if [ -n "$on_terminal" ] && [ -z "${NO_COLOR:-}" ]; then
+  bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' cyan=$'\e[36m' plain=$'\e[0m'
+else
+  bold='' dim='' green='' red='' cyan='' plain=''
+fi
+
+begin() {
+  began=$EPOCHREALTIME
+  : >"$setup_log"
+  trap stop_spinner EXIT
+  echo "${bold}Setting up Tenfold${plain} ${dim}in $PWD${plain}"
+}
+
+finish() { echo "${bold}Ready${plain} ${dim}after $(seconds_since "$began") s${plain}"; }
+
+# ready STEP TEXT: the step has nothing to do, or has been done.
+ready() { printf '  %s✓%s %-16s %s\n' "$green" "$plain" "$1" "$2"; }
+
+# note TEXT: a remark that belongs to the step above it.
+note() { printf '    %-16s %s%s%s\n' '' "$dim" "$1" "$plain"; }
+
+# work STEP WHY HINT COMMAND...: runs the command with its output in the log. HINT says what to do should it fail.
+work() {
+  local step=$1 why=$2 hint=$3 started=$EPOCHREALTIME status
+  shift 3
+  start_spinner "$step" "$why"
+  printf '\n=== %s: %s\n=== %s\n' "$step" "$why" "$*" >>"$setup_log"
+  set +e # not `||`: inside a condition bash would let COMMAND go on after its own errors
+  (set -e; "$@") >>"$setup_log" 2>&1 </dev/null
+  status=$?
+  set -e
+  stop_spinner
+  [ "$status" -eq 0 ] || fail "$step" "$why: failed after $(seconds_since "$started") s (exit $status)" "$hint"
+  ready "$step" "$why ${dim}($(seconds_since "$started") s)${plain}"
+}
+
+# fail STEP WHAT HINT: ends setup, with the end of the log when there is something in it.
+fail() {
+  printf '  %s✗%s %-16s %s\n' "$red" "$plain" "$1" "$2" >&2
+  if [ -s "$setup_log" ]; then
+    echo "    ${dim}The end of $setup_log:${plain}" >&2
+    grep -v '^$' "$setup_log" | tail -n 15 | cut -c -200 | sed 's/^/      /' >&2
+  fi
+  printf '    %sWhat to do:%s %s\n' "$bold" "$plain" "$3" >&2
+  exit 1
+}
+
+# Off a terminal one line says that a step began; on a terminal the same line counts seconds until the step is done.
+start_spinner() {
+  if [ -z "$on_terminal" ]; then
+    printf '  … %-16s %s\n' "$1" "$2"
+    return
+  fi
+  local text
+  text=$(printf '%-16s %s' "$1" "$2")
+  spin "$text" &
+  spinner_pid=$!
+}
+
+spin() {
+  local began=$EPOCHREALTIME frame
+  while kill -0 $$ 2>/dev/null; do
+    for frame in ⠋ ⠙ ⠹ ⠸ ⠼ ⠴ ⠦ ⠧ ⠇ ⠏; do
+      printf '\r  %s%s%s %s %s%.0f s%s\e[K' "$cyan" "$frame" "$plain" "$1" "$dim" "$(seconds_since "$began")" "$plain"
+      sleep 0.12
+    done
+  done
+}
+
+stop_spinner() {
+  [ -n "$spinner_pid" ] || return 0
+  kill "$spinner_pid" 2>/dev/null || true
+  wait "$spinner_pid" 2>/dev/null || true
+  spinner_pid=''
+  printf '\r\e[K'
+}
+
+# seconds_since EPOCHREALTIME: with one decimal. (The decimal sign of EPOCHREALTIME follows the locale.)
+seconds_since() {
+  local tenths=$(((${EPOCHREALTIME//[.,]/} - ${1//[.,]/}) / 100000))
+  echo "$((tenths / 10)).$((tenths % 10))"
+}
