@@ -1,3 +1,4 @@
+import {z} from 'zod';
 import type {AttemptPlan} from './attemptPlan.js';
 import type {EndReason} from './endReason.js';
 
@@ -59,6 +60,24 @@ export interface NodeIdentity {
 
 /** A node as stored: its identity at its last session. */
 export type NodeRecord = NodeIdentity;
+
+const deviceSchema = z.object({
+  id: z.string().regex(/^[A-Za-z0-9._:-]{1,128}$/),
+  kind: z.enum(['cuda', 'cpu']),
+  index: z.number().int().min(0),
+  model: z.string().max(256),
+  memoryBytes: z.number().int().min(0),
+  threads: z.number().int().min(1),
+  links: z.record(z.string(), z.string()),
+});
+
+export const nodeRecordSchema: z.ZodType<NodeRecord> = z.object({
+  nodeId: z.string().min(1),
+  hostname: z.string().max(256),
+  agentVersion: z.string().max(64),
+  address: z.string().min(1).max(256),
+  devices: z.array(deviceSchema).max(256),
+});
 
 /** Whether an observed attempt is that of the plan. */
 export function isOfPlan(observed: ObservedAttempt, plan: AttemptPlan & {readonly generation: number}): boolean {
