@@ -21,6 +21,8 @@ export interface NodeView {
   readonly lastSeenAt: Instant;
   /** Null until it has spoken to this leader. What it said last, if it is silent now. */
   readonly report: NodeReport | null;
+  /** When this leader first saw each exited rank of `report` (`noteExits` keeps it). It bounds how long an echo waits for its cause. */
+  readonly exitsSeenAt: ReadonlyMap<string, Instant>;
 }
 
 /** Everything that decisions are made from. */
@@ -38,7 +40,15 @@ export interface Snapshot {
 export interface Policy {
   /** How long a node may be silent before its attempts are given up. */
   readonly nodeTimeoutMs: number;
+  /** How long a rank that lost its peer waits for the report that says what befell the peer. Longer than it takes to notice a dead link. */
+  readonly echoGraceMs: number;
+  /** How long a new plan may be on its way to an agent: until then its absence from a report proves nothing. */
+  readonly planDeliveryMs: number;
+  /** How long a job that failed for good waits for its files still to be uploaded. */
+  readonly finalUploadsMs: number;
 }
+
+export const DEFAULT_POLICY: Policy = {nodeTimeoutMs: 30_000, echoGraceMs: 3_500, planDeliveryMs: 1_000, finalUploadsMs: 30_000};
 
 /**
  * One change that the leader shall make, with the reason for it. Each is one transaction, guarded by the job's `modRevision`, so that a
