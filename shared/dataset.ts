@@ -27,6 +27,10 @@ export const datasetRecordSchema = z.object({
   /** The data.yaml's path on the coordinator's machine. */
   source: z.string(),
   requestId: z.string(),
+  /** SHA-256 over the data.yaml and the path, size and time of each of its files: the same source unchanged is the same data set. */
+  fingerprint: z.string(),
+  /** Leave bad samples out and go on, instead of refusing the data set. */
+  skipBadSamples: z.boolean(),
   createdAt: z.number(),
   status: z.discriminatedUnion('state', [
     z.object({state: z.literal('registering')}),

@@ -202,14 +202,3 @@ function retryAfterOf(details: Details): number {
   }
   return DEFAULT_RETRY_MS;
 }
-
-/** The messages of an error and of all its causes, outermost first: what we were doing, and why it failed. */
-export function errorChain(error: unknown): string {
-  const messages: string[] = [];
-  for (let current = error; current !== undefined && current !== null; current = (current as {cause?: unknown}).cause) {
-    const message = current instanceof Error ? current.message : String(current);
-    if (message !== '' && !messages.includes(message)) messages.push(message);
-    if (messages.length > 8) break;
-  }
-  return messages.join(': ');
-}

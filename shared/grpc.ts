@@ -11,6 +11,7 @@ import {
 } from 'nice-grpc';
 import {type DeadlineOptions, deadlineMiddleware} from 'nice-grpc-client-middleware-deadline';
 import {errorDetailsClientMiddleware} from 'nice-grpc-error-details';
+import {systemClock} from './clock.js';
 
 /** Settings of gRPC that both ends share, each for a reason that was measured. */
 
@@ -94,24 +95,10 @@ const patientUnaryCalls: ClientMiddleware<{patienceMs: number}, DeadlineOptions>
     } catch (error) {
       const isAway = error instanceof ClientError && error.code === Status.UNAVAILABLE;
       if (!isAway || performance.now() - startedAt + waitMs > patienceMs) throw error;
-      await pause(waitMs, options.signal);
+      await systemClock.sleep(waitMs, options.signal);
     }
   }
 };
-
-/** Resolves after `ms`, or at once when `signal` aborts. */
-function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener('abort', done);
-    if (signal?.aborted) done();
-  });
-}
 
 /** Clients whose errors carry their details (`problemOf` reads them), and whose unary calls have deadlines. */
 export const clientFactory = createClientFactory().use(errorDetailsClientMiddleware).use(deadlineMiddleware).use(patientUnaryCalls);

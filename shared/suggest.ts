@@ -1,4 +1,4 @@
-/** The candidate nearest to `word` by edit distance, if it is near enough to be what was meant. */
+/** The candidate that was probably meant by `word`: the nearest by edit distance, or one that is its beginning or that it is the beginning of. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const limit = Math.max(1, Math.floor(word.length / 3));
   let best: {candidate: string; distance: number} | undefined;
@@ -6,7 +6,12 @@ export function nearest(word: string, candidates: readonly string[]): string | u
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
     if (distance <= limit && (best === undefined || distance < best.distance)) best = {candidate, distance};
   }
-  return best?.candidate;
+  return best?.candidate ?? candidates.find(candidate => sharesBeginning(word.toLowerCase(), candidate.toLowerCase()));
+}
+
+function sharesBeginning(a: string, b: string): boolean {
+  const [short, long] = a.length < b.length ? [a, b] : [b, a];
+  return short.length >= 3 && long.startsWith(short);
 }
 
 /** Optimal string alignment distance: insertions, deletions, substitutions, and swaps of neighbours count one each. */

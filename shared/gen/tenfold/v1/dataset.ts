@@ -157,6 +157,8 @@ export interface CreateDatasetRequest {
   /** Path of a data.yaml on the coordinator's machine. */
   source: string;
   requestId: string;
+  /** Leave samples with problems out and go on, instead of refusing the data set. */
+  skipBadSamples: boolean;
 }
 
 export interface GetDatasetRequest {
@@ -902,7 +904,7 @@ export const DatasetProblem: MessageFns<DatasetProblem> = {
 };
 
 function createBaseCreateDatasetRequest(): CreateDatasetRequest {
-  return { datasetId: "", source: "", requestId: "" };
+  return { datasetId: "", source: "", requestId: "", skipBadSamples: false };
 }
 
 export const CreateDatasetRequest: MessageFns<CreateDatasetRequest> = {
@@ -915,6 +917,9 @@ export const CreateDatasetRequest: MessageFns<CreateDatasetRequest> = {
     }
     if (message.requestId !== "") {
       writer.uint32(26).string(message.requestId);
+    }
+    if (message.skipBadSamples !== false) {
+      writer.uint32(32).bool(message.skipBadSamples);
     }
     return writer;
   },
@@ -956,6 +961,14 @@ export const CreateDatasetRequest: MessageFns<CreateDatasetRequest> = {
             message.requestId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.skipBadSamples = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -981,6 +994,11 @@ export const CreateDatasetRequest: MessageFns<CreateDatasetRequest> = {
         : isSet(object.request_id)
         ? globalThis.String(object.request_id)
         : "",
+      skipBadSamples: isSet(object.skipBadSamples)
+        ? globalThis.Boolean(object.skipBadSamples)
+        : isSet(object.skip_bad_samples)
+        ? globalThis.Boolean(object.skip_bad_samples)
+        : false,
     };
   },
 
@@ -995,6 +1013,9 @@ export const CreateDatasetRequest: MessageFns<CreateDatasetRequest> = {
     if (message.requestId !== "") {
       obj.requestId = message.requestId;
     }
+    if (message.skipBadSamples !== false) {
+      obj.skipBadSamples = message.skipBadSamples;
+    }
     return obj;
   },
 
@@ -1006,6 +1027,7 @@ export const CreateDatasetRequest: MessageFns<CreateDatasetRequest> = {
     message.datasetId = object.datasetId ?? "";
     message.source = object.source ?? "";
     message.requestId = object.requestId ?? "";
+    message.skipBadSamples = object.skipBadSamples ?? false;
     return message;
   },
 };

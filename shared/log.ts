@@ -1,0 +1,94 @@
+import winston from 'winston';
+
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** What can be attached to a line. Ids by their usual names (`job`, `node`, `attempt`); `error` is shown with its causes. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+export interface Log {
+  error(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  debug(message: string, fields?: LogFields): void;
+  /** A log that adds `fields` to each of its lines. */
+  child(fields: LogFields): Log;
+}
+
+export interface LogConfig {
+  readonly level: LogLevel;
+  /** `text` for terminals, `json` (one object a line) for collectors. */
+  readonly format: 'text' | 'json';
+  /** What speaks: `coordinator`, `agent`. */
+  readonly component: string;
+  /** Instead of stderr. */
+  readonly stream?: NodeJS.WritableStream;
+}
+
+/** A log on stderr: stdout is for data alone. */
+export function createLog(config: LogConfig): Log {
+  const {combine, timestamp, json, printf} = winston.format;
+  const rendering = config.format === 'json' ? json() : printf(info => textLine(info));
+  const transport = config.stream
+    ? new winston.transports.Stream({stream: config.stream})
+    : new winston.transports.Console({stderrLevels: [...LOG_LEVELS], forceConsole: false});
+  const logger = winston.createLogger({
+    levels: Object.fromEntries(LOG_LEVELS.map((level, rank) => [level, rank])),
+    level: config.level,
+    format: combine(timestamp(), winston.format(info => withErrorChain(info))(), rendering),
+    transports: [transport],
+  });
+  return logOf(logger, {component: config.component});
+}
+
+/** Says nothing: for tests. */
+export const silentLog: Log = {
+  error() {},
+  warn() {},
+  info() {},
+  debug() {},
+  child: () => silentLog,
+};
+
+function logOf(logger: winston.Logger, bound: LogFields): Log {
+  const at =
+    (level: LogLevel) =>
+    (message: string, fields: LogFields = {}): void => {
+      // Winston would append a field named `message` to the message.
+      logger.log({...bound, ...fields, level, message});
+    };
+  return {
+    error: at('error'),
+    warn: at('warn'),
+    info: at('info'),
+    debug: at('debug'),
+    child: fields => logOf(logger, {...bound, ...fields}),
+  };
+}
+
+function withErrorChain(info: winston.Logform.TransformableInfo): winston.Logform.TransformableInfo {
+  if (info.error !== undefined) info.error = errorChain(info.error);
+  return info;
+}
+
+/** An error and what caused it, in one line: `listing jobs: deadline exceeded`. */
+export function errorChain(error: unknown): string {
+  const messages: string[] = [];
+  for (let cause: unknown = error; cause !== undefined && messages.length < 8; cause = cause instanceof Error ? cause.cause : undefined)
+    messages.push(cause instanceof Error ? cause.message || cause.name : String(cause));
+  return messages.join(': ');
+}
+
+function textLine(info: winston.Logform.TransformableInfo): string {
+  const {timestamp, level, message, component, ...fields} = info;
+  const time = String(timestamp).slice(11, 23);
+  const pairs = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => `${key}=${shown(value)}`);
+  return [time, level.toUpperCase().padEnd(5), `[${component}]`, message, ...pairs].join(' ');
+}
+
+function shown(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return /[\s"=]/.test(text) ? JSON.stringify(text) : text;
+}

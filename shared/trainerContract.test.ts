@@ -1,0 +1,25 @@
+import {readFileSync} from 'node:fs';
+import {expect, test} from 'vitest';
+import {trainArgumentsSchema} from './trainArguments.js';
+import {CONTRACT_VERSION, parseTrainerEvent} from './trainerContract.js';
+
+const fixture = (name: string): string => readFileSync(new URL(`../test/fixtures/trainer-contract/${name}`, import.meta.url), 'utf8');
+
+test('every event of the contract parses', () => {
+  const lines = fixture('events.ndjson').trim().split('\n');
+  for (const line of lines) expect(parseTrainerEvent(line), line).toMatchObject({ok: true});
+  const types = new Set(lines.map(line => JSON.parse(line).type));
+  expect(types.size).toBe(lines.length);
+});
+
+test('the example config has arguments that we would accept, and our contract version', () => {
+  const config = JSON.parse(fixture('config.json'));
+  expect(config.contract).toBe(CONTRACT_VERSION);
+  expect(trainArgumentsSchema.safeParse(config.train).success).toBe(true);
+});
+
+test('a line that is no event is an outcome, not an exception', () => {
+  expect(parseTrainerEvent('{"type":"ste')).toMatchObject({ok: false});
+  expect(parseTrainerEvent('{"type":"dance","t":1}')).toMatchObject({ok: false});
+  expect(parseTrainerEvent('{"type":"val","t":1,"epoch":"x","done":1,"total":2}')).toMatchObject({ok: false});
+});
