@@ -10,7 +10,15 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['shared/**/*.test.ts', 'coordinator/**/*.test.ts', 'agent/**/*.test.ts', 'deploy/**/*.test.ts', 'test/scripts/**/*.test.ts', 'test/sim/**/*.test.ts', 'test/house/**/*.test.ts'],
+          include: [
+            'shared/**/*.test.ts',
+            'coordinator/**/*.test.ts',
+            'agent/**/*.test.ts',
+            'deploy/**/*.test.ts',
+            'test/scripts/**/*.test.ts',
+            'test/sim/**/*.test.ts',
+            'test/house/**/*.test.ts',
+          ],
           testTimeout: 20_000,
         },
       },
