@@ -40,13 +40,23 @@ export interface KeyValueStore {
 /** The watch fell behind what the store remembers. List anew and go on from there. */
 export class WatchLostError extends Error {}
 
+/** The leader key, and the revision that it was created with: what every write of a leader compares. */
+export interface Fence {
+  readonly key: string;
+  readonly revision: number;
+}
+
 /** Holding the one leader key. */
 export interface Leadership {
   /**
-   * The leader key's create revision while this process may act, by its own clock and without being told; otherwise undefined.
-   * Every write compares it.
+   * The fence while this process may act, by its own clock and without being told; otherwise undefined. It may lapse (the store does not
+   * answer) and come back with the same revision, or with a newer one when another process may have led in between.
    */
-  fence(): {readonly key: string; readonly revision: number} | undefined;
+  fence(): Fence | undefined;
+  /** Whether another process is known to lead. While the store does not answer, nobody is known to. */
+  ledByAnother(): boolean;
+  /** Calls back when leadership was won, lapsed, came back, or went to another. Returns how to stop that. */
+  onChange(listener: () => void): () => void;
 }
 
 /** Bulk storage: a directory, or S3. Keys are `/`-separated safe paths. */
@@ -63,8 +73,27 @@ export interface ObjectStore {
   received(key: string): Promise<number>;
   /** Verifies size and SHA-256 of a received object and makes it readable; on a mismatch drops it and returns false. */
   complete(key: string, bytes: number, sha256: string): Promise<boolean>;
+  /** Whether a readable object has this size and SHA-256, by reading it again. */
+  verify(key: string, bytes: number, sha256: string): Promise<boolean>;
+  /** Complete or unfinished; that there is none is well too. */
   delete(key: string): Promise<void>;
   list(prefix: string): Promise<string[]>;
 }
 
 export class ObjectNotFoundError extends Error {}
+
+/** Append-only files of lines, one a job. */
+export interface JournalFiles {
+  open(jobId: string): Promise<JournalFile>;
+}
+
+export interface JournalFile {
+  /** Up to `length` bytes from `offset` on; fewer only at the end of the file. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+  size(): Promise<number>;
+  /** Appends, and resolves once the bytes survive a crash. After a failure, the file may hold any part of them. */
+  append(bytes: Uint8Array): Promise<void>;
+  /** Cuts off what a crash left half-written. */
+  truncate(size: number): Promise<void>;
+  close(): Promise<void>;
+}

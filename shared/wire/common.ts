@@ -2,19 +2,16 @@ import {z} from 'zod';
 import type {AttemptPlan} from '../attemptPlan.js';
 import type {CheckpointManifest, CheckpointRecord, Cursor, FileDigest} from '../checkpoint.js';
 import {END_CODES, type EndReason} from '../endReason.js';
+import {DomainError} from '../errors.js';
 import type * as pb from '../gen/tenfold/v1/job.js';
 import {idFromResourceName} from '../ids.js';
 
 /** Pieces that several messages hold. What comes from a peer is checked; a bad one throws `MalformedMessageError`. */
 
 /** A peer's message breaks the contract. `field` is its path in the proto. */
-export class MalformedMessageError extends Error {
-  override readonly name = 'MalformedMessageError';
-  constructor(
-    readonly field: string,
-    readonly problem: string,
-  ) {
-    super(`${field} ${problem}`);
+export class MalformedMessageError extends DomainError {
+  constructor(field: string, problem: string) {
+    super({kind: 'invalid', message: `${field} ${problem}`, fields: [{path: field, message: problem}]});
   }
 }
 
