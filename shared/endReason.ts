@@ -84,10 +84,15 @@ export function endReasonOfExit(exitCode: number, message: string): EndReason {
 export function rootCause(reasons: readonly EndReason[]): EndReason | undefined {
   const weight = (reason: EndReason): number => {
     if (reason.fault === 'user' || reason.fault === 'data') return 0;
-    if (ECHOES.has(reason.code)) return 2;
+    if (isEcho(reason.code)) return 2;
     return reason.fault === 'infra' ? 1 : 3;
   };
   return [...reasons].sort((a, b) => weight(a) - weight(b))[0];
+}
+
+/** Whether such an end usually only tells that another rank ended. */
+export function isEcho(code: EndCode): boolean {
+  return ECHOES.has(code);
 }
 
 const ECHOES: ReadonlySet<EndCode> = new Set<EndCode>(['peer_lost', 'rendezvous_failed', 'collective_timeout', 'orphaned']);

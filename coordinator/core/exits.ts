@@ -1,7 +1,10 @@
 import type {Instant} from '../../shared/ids.js';
 import type {NodeReport, ObservedAttempt} from '../../shared/observation.js';
 
-/** Names one rank of one attempt in `NodeView.exitsSeenAt`. */
+/** Stands for the node's staging where a rank's number is asked for. */
+export const STAGING = -1;
+
+/** Names one rank of one attempt (or its staging on the node) in `NodeView.exitsSeenAt`. */
 export function exitKey(attempt: Pick<ObservedAttempt, 'jobId' | 'generation'>, rank: number): string {
   return `${attempt.jobId}/${attempt.generation}/${rank}`;
 }
@@ -13,10 +16,9 @@ export function exitKey(attempt: Pick<ObservedAttempt, 'jobId' | 'generation'>, 
 export function noteExits(seen: ReadonlyMap<string, Instant>, report: NodeReport, now: Instant): Map<string, Instant> {
   const next = new Map<string, Instant>();
   for (const attempt of report.attempts) {
-    for (const {rank, state} of attempt.ranks) {
-      const key = exitKey(attempt, rank);
-      if (state === 'exited') next.set(key, seen.get(key) ?? now);
-    }
+    const ended = attempt.ranks.filter(({state}) => state === 'exited').map(({rank}) => rank);
+    if (attempt.stage.phase === 'failed') ended.push(STAGING);
+    for (const key of ended.map(rank => exitKey(attempt, rank))) next.set(key, seen.get(key) ?? now);
   }
   return next;
 }

@@ -1,0 +1,172 @@
+import type {GenerationPlan} from '../../shared/attemptPlan.js';
+import type {Instant} from '../../shared/ids.js';
+import type {JobRecord} from '../../shared/job.js';
+import {remains} from './attempt.js';
+import {capacity, clusterKind, countDevices, devicesIn, freeOffers, type Gang, type Offer, placeGang, withoutGang} from './placement.js';
+import {earliest, presence} from './presence.js';
+import {endedAttempts, fruitlessInARow, mayRestart, restartDueAt} from './restart.js';
+import type {Policy, Snapshot} from './snapshot.js';
+
+/**
+ * Who starts next, and why the others do not.
+ *
+ * First those that were interrupted (a crash should not cost a job the place it had), then by priority, then first come, first served. The
+ * order is strict: a job that does not fit holds back all behind it, for without knowing how long jobs run, letting small ones pass would
+ * starve a big gang for ever. Three kinds of jobs step aside instead, since holding back would serve nobody: those whose data set is not
+ * ready, and those that the cluster as it is could not hold even if it were empty. A node that fell silent a moment ago still counts as
+ * part of the cluster.
+ *
+ * Decisions and explanations both come from here, so they cannot contradict each other.
+ */
+export interface QueueEntry {
+  readonly job: JobRecord;
+  /** 1 is next. */
+  readonly position: number;
+  readonly standing: Standing;
+}
+
+export type Standing =
+  | {readonly kind: 'starts'; readonly gang: Gang}
+  | {readonly kind: 'waits'; readonly reasons: readonly Reason[]; readonly lookAgainAt?: Instant};
+
+/** Something that blocks a job: a stable code, and a sentence for people. */
+export interface Reason {
+  readonly code: ReasonCode;
+  readonly message: string;
+}
+
+export type ReasonCode =
+  | 'dataset_missing'
+  | 'dataset_registering'
+  | 'restart_delay'
+  | 'processes_ending'
+  | 'no_nodes'
+  | 'cluster_too_small'
+  | 'not_enough_free'
+  | 'node_silent'
+  | 'no_rendezvous_port'
+  | 'behind';
+
+/** Everyone who waits, in order, each with what comes of it now. */
+export function considerQueue(snapshot: Snapshot, now: Instant, policy: Policy): QueueEntry[] {
+  const whole = capacity(snapshot, now, policy);
+  let free = freeOffers(snapshot, now, policy);
+  let blocker: JobRecord | undefined;
+  const entries: QueueEntry[] = [];
+  for (const job of waitingInOrder(snapshot)) {
+    const standing = consider(job, {snapshot, now, policy, whole, free, blocker});
+    if (standing.kind === 'starts') free = withoutGang(free, standing.gang);
+    else if (blocker === undefined && holdsItsPlace(job, standing.reasons, whole)) blocker = job;
+    entries.push({job, position: entries.length + 1, standing});
+  }
+  return entries;
+}
+
+/** Jobs that may be placed as soon as there is room, the next one first. */
+export function waitingInOrder(snapshot: Snapshot): JobRecord[] {
+  return [...snapshot.jobs.values()]
+    .map(({value}) => value)
+    .filter(mayBePlaced)
+    .sort(compareJobs);
+}
+
+function mayBePlaced(job: JobRecord): boolean {
+  if (job.cancelRequestedAt !== null) return false;
+  return job.status.phase === 'queued' || (job.status.phase === 'recovering' && isToBeRestarted(job));
+}
+
+/** Whether a recovering job gets another attempt, rather than its end. */
+export function isToBeRestarted(job: JobRecord): boolean {
+  const ended = endedAttempts(job);
+  const reason = ended.at(-1)?.endReason;
+  return reason != null && mayRestart(job, ended.slice(0, -1), reason);
+}
+
+function compareJobs(a: JobRecord, b: JobRecord): number {
+  const interrupted = (job: JobRecord): number => (job.status.phase === 'recovering' ? 0 : 1);
+  return (
+    interrupted(a) - interrupted(b) ||
+    b.spec.priority - a.spec.priority ||
+    a.createdAt - b.createdAt ||
+    (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+  );
+}
+
+interface Circumstances {
+  readonly snapshot: Snapshot;
+  readonly now: Instant;
+  readonly policy: Policy;
+  readonly whole: readonly Offer[];
+  readonly free: readonly Offer[];
+  /** A job ahead that holds back all behind it. */
+  readonly blocker: JobRecord | undefined;
+}
+
+function consider(job: JobRecord, at: Circumstances): Standing {
+  const placing = placeGang(job.spec.resources.gpus, at.free);
+  const ending = endingOf(job, at);
+  const dueAt = restartDueAt(job);
+  const reasons = [
+    ...datasetReasons(job, at.snapshot),
+    ...ending.map(node => ({
+      code: 'processes_ending' as const,
+      message: `processes of its last attempt are still ending on ${node.nodeId}`,
+    })),
+    ...(at.now < dueAt ? [delayReason(job, at.now, dueAt)] : []),
+    ...roomReasons(job, placing, at),
+    ...(at.blocker === undefined ? [] : [behindReason(at.blocker, at.snapshot)]),
+  ];
+  if (placing.kind === 'fits' && reasons.length === 0) return {kind: 'starts', gang: placing.gang};
+  return {kind: 'waits', reasons, lookAgainAt: earliest([at.now < dueAt ? dueAt : undefined, ...ending.map(node => node.until)])};
+}
+
+/** Whether the jobs behind `job` must wait for it. */
+function holdsItsPlace(job: JobRecord, reasons: readonly Reason[], whole: readonly Offer[]): boolean {
+  if (devicesIn(whole) < job.spec.resources.gpus) return false;
+  return !reasons.some(reason => reason.code === 'dataset_registering' || reason.code === 'dataset_missing');
+}
+
+function datasetReasons(job: JobRecord, snapshot: Snapshot): Reason[] {
+  const dataset = snapshot.datasets.get(job.datasetId)?.value;
+  if (dataset === undefined) return [{code: 'dataset_missing', message: `there is no data set ${job.datasetId}`}];
+  if (dataset.status.state === 'ready') return [];
+  return [{code: 'dataset_registering', message: `data set ${job.datasetId} is still being registered`}];
+}
+
+/** Nodes that are here and on which the last attempt is not proven gone. Nodes that are away are no reason to wait: others may do. */
+function endingOf(job: JobRecord, {snapshot, now, policy}: Circumstances) {
+  const plan: GenerationPlan | undefined = snapshot.plans.get(job.id);
+  const record = job.attempts.find(attempt => attempt.number === plan?.attempt);
+  if (plan === undefined || record === undefined) return [];
+  return remains(plan, record, snapshot, now, policy).filter(node => node.kind === 'alive');
+}
+
+function delayReason(job: JobRecord, now: Instant, dueAt: Instant): Reason {
+  const tries = fruitlessInARow(job);
+  const blame = tries === 1 ? 'the last attempt' : `the last ${tries} attempts`;
+  return {code: 'restart_delay', message: `next attempt in ${Math.ceil((dueAt - now) / 1000)} s, for ${blame} ended before the first step`};
+}
+
+function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {snapshot, now, policy, whole}: Circumstances): Reason[] {
+  if (placing.kind === 'fits') return [];
+  if (placing.kind === 'noPort')
+    return [{code: 'no_rendezvous_port', message: `node ${placing.nodeId} holds no port for a rendezvous yet`}];
+  if (whole.length === 0) return [{code: 'no_nodes', message: 'no node is connected'}];
+  const kind = clusterKind(snapshot);
+  const needs = `needs ${countDevices(job.spec.resources.gpus, kind)}`;
+  if (devicesIn(whole) < job.spec.resources.gpus)
+    return [{code: 'cluster_too_small', message: `${needs}, the connected nodes have ${devicesIn(whole)}`}];
+  const silent = whole.filter(offer => presence(snapshot.nodes.get(offer.nodeId), now, policy).kind === 'silent');
+  return [
+    {code: 'not_enough_free', message: `${needs}, ${placing.free} free`},
+    ...silent.map(offer => ({
+      code: 'node_silent' as const,
+      message: `node ${offer.nodeId} with ${countDevices(offer.devices.length, kind)} is not connected`,
+    })),
+  ];
+}
+
+function behindReason(blocker: JobRecord, snapshot: Snapshot): Reason {
+  const devices = countDevices(blocker.spec.resources.gpus, clusterKind(snapshot));
+  return {code: 'behind', message: `${blocker.id} is ahead and waits for ${devices}`};
+}

@@ -1,0 +1,62 @@
+import type {CheckpointRecord} from '../../shared/checkpoint.js';
+import type {EndReason, Fault} from '../../shared/endReason.js';
+import {type Instant, instant} from '../../shared/ids.js';
+import type {AttemptRecord, JobRecord} from '../../shared/job.js';
+
+/** Whether, when, and from where a job is tried again. All of it follows from the job's record, so that every leader judges alike. */
+
+/**
+ * Whether another attempt is due after one that ended with `reason`; `endedBefore` are the attempts that had ended until then.
+ * `policy.restarts` counts by fault; a fault of the data is never tried again. A rank that was stopped from outside counts as the infrastructure's.
+ */
+export function mayRestart(job: JobRecord, endedBefore: readonly AttemptRecord[], reason: EndReason): boolean {
+  const {infra, user} = job.spec.policy.restarts;
+  const chargedTo = restartsChargedTo(reason.fault);
+  if (chargedTo === 'data') return false;
+  const used = endedBefore.filter(attempt => attempt.endReason !== null && restartsChargedTo(attempt.endReason.fault) === chargedTo).length;
+  return used < (chargedTo === 'user' ? user : infra);
+}
+
+function restartsChargedTo(fault: Fault): Exclude<Fault, 'none'> {
+  return fault === 'none' ? 'infra' : fault;
+}
+
+/** The attempts that are over, oldest first. */
+export function endedAttempts(job: JobRecord): AttemptRecord[] {
+  return job.attempts.filter(attempt => attempt.endedAt !== null);
+}
+
+const FIRST_DELAY_MS = 1_000;
+const LONGEST_DELAY_MS = 60_000;
+
+/** How many attempts in a row, up to now, ended before their ranks had taken a step. A bad checkpoint does not count: the next one is another. */
+export function fruitlessInARow(job: JobRecord): number {
+  const fruitful = (attempt: AttemptRecord): boolean => attempt.runningAt !== null || attempt.endReason?.code === 'bad_checkpoint';
+  return endedAttempts(job).reduce((count, attempt) => (fruitful(attempt) ? 0 : count + 1), 0);
+}
+
+/**
+ * When a recovering job may be tried again. At once after an attempt that trained; after those that did not, the pauses double from 1 s
+ * to 60 s, so that a passing trouble (a full disk, a store away) does not eat the whole restart budget.
+ */
+export function restartDueAt(job: JobRecord): Instant {
+  const last = endedAttempts(job).at(-1);
+  const fruitless = fruitlessInARow(job);
+  if (last?.endedAt == null || fruitless === 0) return instant(0);
+  return instant(last.endedAt + Math.min(FIRST_DELAY_MS * 2 ** (fruitless - 1), LONGEST_DELAY_MS));
+}
+
+/**
+ * The newest committed checkpoint that has not proved bad; undefined: start from the beginning. A checkpoint proved bad when an attempt
+ * that started from it ended with `bad_checkpoint`; one that a later attempt committed at the same step is another one.
+ */
+export function checkpointToStartFrom(job: JobRecord, checkpoints: readonly CheckpointRecord[]): CheckpointRecord | undefined {
+  const sound = checkpoints.filter(checkpoint => !provedBad(job, checkpoint));
+  return sound.reduce<CheckpointRecord | undefined>((best, next) => (best === undefined || next.step > best.step ? next : best), undefined);
+}
+
+export function provedBad(job: JobRecord, checkpoint: CheckpointRecord): boolean {
+  return job.attempts.some(
+    attempt => attempt.endReason?.code === 'bad_checkpoint' && attempt.startStep === checkpoint.step && attempt.number > checkpoint.attempt,
+  );
+}
