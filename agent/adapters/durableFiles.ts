@@ -1,0 +1,35 @@
+import {createHash} from 'node:crypto';
+import {createReadStream} from 'node:fs';
+import {open, rename} from 'node:fs/promises';
+import {dirname} from 'node:path';
+
+/** Makes a folder's entries durable. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Writes a small file whole: after a crash it is there with all its bytes, or as it was before. */
+export async function writeDurably(path: string, text: string): Promise<void> {
+  const temporary = `${path}.new`;
+  const file = await open(temporary, 'w');
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+  await syncFolder(dirname(path));
+}
+
+/** SHA-256 of a file, in hex. */
+export async function sha256OfFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, {highWaterMark: 1024 * 1024})) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}

@@ -1,0 +1,66 @@
+import {readdirSync, readFileSync} from 'node:fs';
+import {setTimeout as sleep} from 'node:timers/promises';
+
+/** Finding and ending processes by what they carry in their environment: a pid alone may have become another process's. */
+
+/** A process for as long as it lives: a pid is reused, a pid with its start time is not. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Clock ticks since boot. */
+  readonly startTicks: string;
+}
+
+/**
+ * All living processes whose environment holds every one of `entries` (`NAME=value`). Children inherit theirs, so this finds them too,
+ * wherever they have moved. Processes of other users that we may not look at are not ours.
+ */
+export function processesWithEnvironment(entries: readonly string[]): ProcessIdentity[] {
+  return readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name))
+    .map(Number)
+    .flatMap(pid => {
+      const environment = readProc(pid, 'environ')?.split('\0');
+      const startTicks = entries.every(entry => environment?.includes(entry)) ? startTicksOf(pid) : undefined;
+      return startTicks === undefined ? [] : [{pid, startTicks}];
+    });
+}
+
+/** Ends all processes that carry `entries`, and resolves when none is left. A process that waits for a device may take its time. */
+export async function endProcessesWithEnvironment(entries: readonly string[]): Promise<void> {
+  for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 2, 100)) {
+    const left = processesWithEnvironment(entries);
+    if (left.length === 0) return;
+    for (const identity of left) killIfSame(identity);
+    await sleep(pauseMs);
+  }
+}
+
+/** Sends `signal` to a process, or to a process group when negative; it may be gone already. */
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw new Error(`sending ${signal} to ${pid}`, {cause: error});
+  }
+}
+
+function killIfSame({pid, startTicks}: ProcessIdentity): void {
+  if (startTicksOf(pid) === startTicks) signalProcess(pid, 'SIGKILL');
+}
+
+/** Undefined when there is no such process, or only its remains wait to be reaped. */
+function startTicksOf(pid: number): string | undefined {
+  // The command's name may hold blanks and brackets; fields are counted from the last bracket on: state is the 3rd, start time the 22nd.
+  const fields = readProc(pid, 'stat')
+    ?.replace(/^.*\) /s, '')
+    .split(' ');
+  return fields === undefined || fields[0] === 'Z' ? undefined : fields[19];
+}
+
+function readProc(pid: number, file: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1');
+  } catch {
+    return undefined;
+  }
+}

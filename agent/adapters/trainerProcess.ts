@@ -1,0 +1,123 @@
+import {type ChildProcess, spawn} from 'node:child_process';
+import {constants} from 'node:fs';
+import {access} from 'node:fs/promises';
+import type {Duplex, Readable} from 'node:stream';
+import {setTimeout as sleep} from 'node:timers/promises';
+import type {Clock} from '../../shared/clock.js';
+import type {TrainerCommand} from '../../shared/trainerContract.js';
+import {CONTROL_FD, EVENTS_FD, type RankLaunch, SPAWN_MARK} from '../core/launch.js';
+import {droppedNote, fullBucket, LOG_LIMIT, passLine} from '../core/logLimit.js';
+import type {ProcessExit} from '../core/observe.js';
+import type {RankSink, RunningTrainer, Trainers} from '../ports.js';
+import {linesOf} from './lines.js';
+import {type Nursery, PID_FD} from './nursery.js';
+import {endProcessesWithEnvironment, signalProcess} from './processTree.js';
+import {readTrainerEvents} from './trainerEvents.js';
+
+/** Lines of stderr that are kept to explain an exit. */
+const LAST_WORDS = 5;
+/** How long to go on reading from someone who holds a descriptor of a trainer that is gone, children included. */
+const DRAIN_LIMIT_MS = 2000;
+
+/** One process per rank, each leading a process group of its own, in the nursery. */
+export class TrainerProcesses implements Trainers {
+  constructor(
+    private readonly nursery: Nursery,
+    private readonly clock: Clock,
+  ) {}
+
+  async start(launch: RankLaunch, sink: RankSink): Promise<RunningTrainer> {
+    await access(launch.argv[0]!, constants.X_OK);
+    const [command, ...args] = await this.nursery.wrap(launch.argv);
+    const child = spawn(command!, args, {cwd: launch.cwd, env: {...launch.env}, stdio: stdioOfTrainer(), detached: true});
+    const exited = exitOf(child);
+    const lastWords: string[] = [];
+    const stderrSink: RankSink['log'] = (stream, line) => {
+      lastWords.push(line);
+      if (lastWords.length > LAST_WORDS) lastWords.shift();
+      return sink.log(stream, line);
+    };
+    const read = Promise.all([
+      readTrainerEvents(descriptor(child, EVENTS_FD), sink),
+      this.readLog(child.stdout!, 'stdout', sink.log.bind(sink)),
+      this.readLog(child.stderr!, 'stderr', stderrSink),
+    ]);
+    read.catch(() => {});
+    const control = descriptor(child, CONTROL_FD);
+    control.on('error', () => {});
+    const ended = endedOf(child, exited, read, launch).then(exit => ({exit, stderr: lastWords.join('\n')}));
+    const pid = await Promise.race([announcedPid(child), exited.then(exit => Promise.reject(new Error(earlyExit(exit))))]);
+    return {
+      pid,
+      ended,
+      signal: signal => signalTrainer(child, pid, signal),
+      command: (command: TrainerCommand) => void control.write(`${JSON.stringify(command)}\n`),
+    };
+  }
+
+  private async readLog(stream: Readable, name: 'stdout' | 'stderr', log: RankSink['log']): Promise<void> {
+    let bucket = fullBucket(LOG_LIMIT, this.clock.monotonic());
+    for await (const {text, cut} of linesOf(stream, LOG_LIMIT.lineBytes)) {
+      const passed = passLine(bucket, cut ? `${text}…` : text, this.clock.monotonic(), LOG_LIMIT);
+      bucket = passed.bucket;
+      for (const line of passed.lines) await log(name, line);
+    }
+    for (const note of droppedNote(bucket)) await log(name, note);
+  }
+}
+
+/** stdin, stdout, stderr, events, control, pid. */
+function stdioOfTrainer(): ('ignore' | 'pipe')[] {
+  const stdio: ('ignore' | 'pipe')[] = ['ignore', 'pipe', 'pipe'];
+  for (const descriptor of [EVENTS_FD, CONTROL_FD, PID_FD]) stdio[descriptor] = 'pipe';
+  return stdio;
+}
+
+/** A descriptor beyond the standard ones; each is a socket pair. */
+function descriptor(child: ChildProcess, fd: number): Duplex {
+  return (child.stdio as unknown as readonly Duplex[])[fd]!;
+}
+
+async function announcedPid(child: ChildProcess): Promise<number> {
+  for await (const {text} of linesOf(descriptor(child, PID_FD), 64)) return Number(text);
+  // Its end without a word is told by the exit, which follows.
+  return new Promise(() => {});
+}
+
+function earlyExit(exit: ProcessExit): string {
+  return exit.kind === 'spawnFailed' ? exit.message : `it ended before it began (${exit.kind === 'code' ? exit.code : exit.signal})`;
+}
+
+function exitOf(child: ChildProcess): Promise<ProcessExit> {
+  return new Promise(resolve => {
+    child.once('error', error => resolve({kind: 'spawnFailed', message: error.message}));
+    child.once('exit', (code, signal) => resolve(code === null ? {kind: 'signal', signal: signal ?? 'SIGKILL'} : {kind: 'code', code}));
+  });
+}
+
+/** The exit, once children are gone as well and every word was read. */
+async function endedOf(
+  child: ChildProcess,
+  exited: Promise<ProcessExit>,
+  read: Promise<unknown>,
+  launch: RankLaunch,
+): Promise<ProcessExit> {
+  const exit = await exited;
+  await endProcessesWithEnvironment(marksOf(launch));
+  await Promise.race([read, sleep(DRAIN_LIMIT_MS, undefined, {ref: false})]);
+  for (const stream of child.stdio) stream?.destroy();
+  await read.catch(() => {});
+  return exit;
+}
+
+/** What only this rank and its children carry in their environment. */
+function marksOf({env}: RankLaunch): string[] {
+  return [SPAWN_MARK, 'TENFOLD_GENERATION', 'RANK'].map(name => `${name}=${env[name]}`);
+}
+
+/** SIGTERM is for the trainer alone, which knows how to end; SIGKILL is for its whole group. Nothing is sent to a pid that was reaped. */
+function signalTrainer(child: ChildProcess, pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  signalProcess(pid, signal);
+  if (signal === 'SIGKILL') signalProcess(-child.pid, signal);
+}
