@@ -3,26 +3,9 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
-#include <vector>
+#include "anchor_grid.h"
 
 namespace tenfold {
-
-/// The anchor points of all head maps: A of them, in order of map, row, column.
-struct AnchorGrid {
-  struct Level {
-    int64_t height, width;  // cells
-    int stride;             // pixels a cell
-    int64_t first;          // index of its first anchor
-  };
-  std::vector<Level> levels;
-  at::Tensor points;  ///< (A, 2) x, y of the cell centres, in pixels
-  at::Tensor stride;  ///< (A, 1) pixels
-  int64_t size() const { return points.size(0); }
-};
-
-/// The grid of these head maps, on their device, in `dtype`.
-AnchorGrid make_anchor_grid(const std::vector<at::Tensor>& raw, const std::vector<int>& strides, at::ScalarType dtype);
 
 struct AssignerOptions {
   int topk = 10;       ///< anchors that a box may claim

@@ -14,8 +14,8 @@
 
 namespace tenfold {
 
-class Block;
 class Head;
+struct Layer;
 
 /// Called after each layer with its number and its outputs (one, or one a scale for the head).
 using LayerObserver = std::function<void(size_t layer, const std::vector<at::Tensor>& outputs)>;
@@ -24,6 +24,7 @@ class Detector : public torch::nn::Module {
  public:
   /// Builds the layers with fresh weights from the default generator (seed it first). Throws ModelError.
   Detector(const ModelSpec& spec, int nc);
+  ~Detector() override;
 
   /// Raw head maps, finest first; v8: (B, 4*reg_max + nc, H/s, W/s) for s in strides, box logits first.
   /// `images` is (B, 3, H, W), RGB in 0..1, H and W multiples of `max_stride()`.
@@ -36,17 +37,20 @@ class Detector : public torch::nn::Module {
   Family family() const { return layout_.family; }
   const ModelSpec& spec() const { return spec_; }
 
+  /// Lays the convolution weights out channels last, so that activations follow (faster on CPUs and tensor cores).
+  void use_channels_last();
+
   /// Number of all parameters, frozen ones (the DFL's bins) included, as the published tables count.
   int64_t parameter_count() const;
 
  private:
-  at::Tensor input_of(size_t layer, const at::Tensor& images, const std::vector<at::Tensor>& outputs) const;
+  void forget_after(size_t layer, std::vector<at::Tensor>& outputs) const;
 
   ModelSpec spec_;
   HeadLayout layout_;
-  std::vector<std::shared_ptr<Block>> blocks_;  // every layer but the last
+  std::vector<Layer> layers_;  // every layer but the last
   std::shared_ptr<Head> head_;
-  std::vector<size_t> last_use_;  // by layer: the last layer that reads its output
+  std::vector<size_t> last_reader_;  // by layer: the last layer that takes its output
 };
 
 /// A detector for `nc` classes in training mode on the CPU. Throws ModelError.

@@ -35,10 +35,9 @@ struct ModelSpec {
   std::vector<LayerSpec> layers;
 };
 
-/// Loads a network by built-in name ("yolov8n" … "yolov8x", with or without ".yaml") or by the path of a model
-/// yaml. In a file that lists several `sizes` the key `size` chooses one, or the letter that the path carries
-/// beyond the file's stem: "mine-s.yaml" reads "mine-.yaml" or "mine-s.yaml", whichever exists.
-/// Throws ModelError.
+/// Loads a network by the path of a model yaml, or by built-in name ("yolov8n" … "yolov8x", ".yaml" may follow).
+/// Where a file lists several `sizes`, its key `size` chooses one, or the last letter of a path that itself does not
+/// exist: "minex.yaml" is size x of "mine.yaml". Throws ModelError.
 ModelSpec load_model_spec(const std::string& arch_or_path);
 
 /// Parses the text of a model yaml. `size` may be empty where the text decides by itself; `source` is what error

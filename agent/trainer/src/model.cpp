@@ -1,0 +1,83 @@
+#include "model.h"
+
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/utils.h>
+
+#include "layer.h"
+
+namespace tenfold {
+namespace {
+
+constexpr int kImageChannels = 3;
+
+template <typename T>
+std::vector<T> pick(const std::vector<int>& inputs, const T& image, const std::vector<T>& layers) {
+  std::vector<T> picked;
+  for (const int input : inputs) picked.push_back(input < 0 ? image : layers[static_cast<size_t>(input)]);
+  return picked;
+}
+
+}  // namespace
+
+Detector::Detector(const ModelSpec& spec, int nc) : spec_(spec), last_reader_(spec.layers.size(), 0) {
+  if (nc < 1) throw ModelError(spec.name + ": a detector needs at least one class");
+  if (spec.layers.empty()) throw ModelError(spec.name + ": no layers");
+  const auto model = register_module("model", std::make_shared<torch::nn::Module>());
+  const MapShape image{kImageChannels, 1};
+  std::vector<MapShape> shapes;
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    const auto& layer_spec = spec.layers[i];
+    const auto number = static_cast<int>(i);
+    for (const int input : layer_spec.inputs)
+      if (input >= 0) last_reader_[static_cast<size_t>(input)] = i;
+    const auto inputs = pick(layer_spec.inputs, image, shapes);
+    if (i + 1 == spec.layers.size()) {
+      head_ = model->register_module(std::to_string(i), make_head(layer_spec, number, inputs, nc));
+    } else {
+      layers_.push_back(make_layer(layer_spec, number, inputs));
+      if (layers_.back().module) model->register_module(std::to_string(i), layers_.back().module);
+      shapes.push_back(layers_.back().output);
+    }
+  }
+  for (size_t i = 0; i + 1 < spec.layers.size(); ++i)
+    if (last_reader_[i] == 0) throw ModelError(spec.name + ": no layer takes the output of layer " + std::to_string(i));
+  layout_ = head_->layout();
+  if (layout_.family != spec.family)
+    throw ModelError(spec.name + ": its head belongs to family " + std::string(to_string(layout_.family)));
+}
+
+Detector::~Detector() = default;
+
+std::vector<at::Tensor> Detector::forward(const at::Tensor& images, const LayerObserver& observe) {
+  std::vector<at::Tensor> outputs;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    outputs.push_back(layers_[i].forward(pick(spec_.layers[i].inputs, images, outputs)));
+    if (observe) observe(i, {outputs.back()});
+    forget_after(i, outputs);
+  }
+  auto raw = head_->forward(pick(spec_.layers.back().inputs, images, outputs));
+  if (observe) observe(layers_.size(), raw);
+  return raw;
+}
+
+/// Drops the maps that no later layer takes: without gradients they are the bulk of the memory.
+void Detector::forget_after(size_t layer, std::vector<at::Tensor>& outputs) const {
+  for (size_t i = 0; i <= layer; ++i)
+    if (last_reader_[i] <= layer) outputs[i].reset();
+}
+
+void Detector::use_channels_last() {
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : parameters())
+    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+}
+
+int64_t Detector::parameter_count() const {
+  int64_t count = 0;
+  for (const auto& parameter : parameters()) count += parameter.numel();
+  return count;
+}
+
+std::shared_ptr<Detector> build_detector(const ModelSpec& spec, int nc) { return std::make_shared<Detector>(spec, nc); }
+
+}  // namespace tenfold
