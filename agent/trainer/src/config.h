@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "train_arguments.h"
+
+namespace tenfold {
+
+/// Version of the contract between agent and trainer that this trainer speaks.
+inline constexpr int kContractVersion = 1;
+
+struct ShardData {
+  std::filesystem::path index;
+  std::filesystem::path dir;
+};
+struct YamlData {
+  std::filesystem::path path;
+};
+using DataSource = std::variant<ShardData, YamlData>;
+
+struct CheckpointPolicy {
+  std::optional<int64_t> every_epochs;
+  std::optional<int64_t> every_steps;
+  std::filesystem::path dir;
+};
+
+struct CollectiveConfig {
+  std::string backend = "auto";  // auto, gloo, nccl
+  double timeout_s = 120;
+  int64_t generation = 0;
+};
+
+/// What `tenfold-trainer train` is asked to do. Complete: every default is filled in.
+struct Config {
+  std::string run_name = "train";
+  std::filesystem::path run_dir;
+  DataSource data;
+  std::string arch = "yolov8n";
+  std::optional<std::filesystem::path> weights;
+  std::optional<int64_t> nc;  // nullopt: as the data set
+  TrainArguments train;
+  CheckpointPolicy checkpoint;
+  std::optional<std::filesystem::path> resume_dir;
+  CollectiveConfig collective;
+  int64_t progress_interval_ms = 250;
+};
+
+/// Parses the text of a config file. Throws TrainerError(bad_config) with every problem and its path.
+Config parse_config(std::string_view json, const std::string& source);
+
+/// Reads and parses a config file.
+Config load_config(const std::filesystem::path& file);
+
+}  // namespace tenfold

@@ -1,0 +1,201 @@
+#include "config_reader.h"
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <sstream>
+
+namespace tenfold {
+namespace {
+
+std::string shown(const nlohmann::json& value) {
+  std::string text = value.dump();
+  return text.size() > 40 ? text.substr(0, 37) + "..." : text;
+}
+
+std::string range_text(const std::string& low, const std::string& high, bool unbounded) {
+  return unbounded ? low + " or more" : low + " to " + high;
+}
+
+std::string number_text(double value) {
+  std::ostringstream out;
+  out << value;
+  return out.str();
+}
+
+/// Levenshtein's distance.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+std::string suggestion(const std::string& name, const std::vector<std::string>& known) {
+  const std::string* best = nullptr;
+  size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
+  for (const std::string& candidate : known) {
+    const size_t distance = edit_distance(name, candidate);
+    if (distance < best_distance) {
+      best = &candidate;
+      best_distance = distance;
+    }
+  }
+  return best == nullptr ? "" : "; did you mean `" + *best + "`?";
+}
+
+}  // namespace
+
+ObjectReader::ObjectReader(const nlohmann::json* value, std::string path, Problems& problems)
+    : path_(std::move(path)), problems_(problems) {
+  if (value == nullptr || value->is_null()) return;
+  if (value->is_object()) {
+    object_ = value;
+  } else {
+    problems_.push_back((path_.empty() ? "the config" : path_) + ": must be an object, not " + shown(*value));
+  }
+}
+
+std::string ObjectReader::path_of(std::string_view name) const {
+  return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+}
+
+const nlohmann::json* ObjectReader::take(const char* name) {
+  known_.emplace_back(name);
+  if (object_ == nullptr) return nullptr;
+  const auto found = object_->find(name);
+  return found == object_->end() ? nullptr : &*found;
+}
+
+void ObjectReader::problem(const char* name, const std::string& what) {
+  problems_.push_back(path_of(name) + ": " + what);
+}
+
+bool ObjectReader::has(const char* name) const {
+  return object_ != nullptr && object_->contains(name) && !object_->at(name).is_null();
+}
+
+void ObjectReader::refuse(std::string_view name, std::string_view advice) {
+  const std::string key(name);
+  if (object_ == nullptr || !object_->contains(key)) return;
+  problems_.push_back(path_of(name) + ": not an argument here: " + std::string(advice));
+  known_.push_back(key);
+}
+
+void ObjectReader::integer(const char* name, int64_t& value, int64_t low, int64_t high) {
+  const nlohmann::json* field = take(name);
+  if (field == nullptr) return;
+  // 3.0 is a whole number too: JSON does not tell them apart.
+  const bool whole = field->is_number() && std::trunc(field->get<double>()) == field->get<double>();
+  const double given = whole ? field->get<double>() : 0;
+  if (!whole || given < static_cast<double>(low) || given > static_cast<double>(high)) {
+    const bool unbounded = high >= (int64_t{1} << 53);
+    problem(name, "must be a whole number, " + range_text(std::to_string(low), std::to_string(high), unbounded) +
+                      ", not " + shown(*field));
+    return;
+  }
+  value = static_cast<int64_t>(given);
+}
+
+void ObjectReader::optional_integer(const char* name, std::optional<int64_t>& value, int64_t low, int64_t high) {
+  if (!has(name)) {
+    take(name);
+    return;
+  }
+  int64_t given = low - 1;
+  integer(name, given, low, high);
+  if (given >= low) value = given;
+}
+
+void ObjectReader::integer_or_auto(const char* name, std::optional<int64_t>& value, int64_t low, int64_t high) {
+  if (has(name) && object_->at(name) == "auto") {
+    take(name);
+    value.reset();
+    return;
+  }
+  optional_integer(name, value, low, high);
+}
+
+void ObjectReader::number(const char* name, double& value, double low, double high) {
+  const nlohmann::json* field = take(name);
+  if (field == nullptr) return;
+  const double given = field->is_number() ? field->get<double>() : std::numeric_limits<double>::quiet_NaN();
+  if (!(given >= low && given <= high)) {
+    problem(name, "must be a number, " + range_text(number_text(low), number_text(high), std::isinf(high)) +
+                      ", not " + shown(*field));
+    return;
+  }
+  value = given;
+}
+
+void ObjectReader::flag(const char* name, bool& value) {
+  const nlohmann::json* field = take(name);
+  if (field == nullptr) return;
+  if (!field->is_boolean()) return problem(name, "must be true or false, not " + shown(*field));
+  value = field->get<bool>();
+}
+
+void ObjectReader::text(const char* name, std::string& value) {
+  const nlohmann::json* field = take(name);
+  if (field == nullptr) return;
+  if (!field->is_string() || field->get_ref<const std::string&>().empty()) {
+    return problem(name, "must be a text that is not empty, not " + shown(*field));
+  }
+  value = field->get<std::string>();
+}
+
+void ObjectReader::required_text(const char* name, std::string& value) {
+  if (object_ != nullptr && !object_->contains(name)) problem(name, "is required");
+  text(name, value);
+}
+
+void ObjectReader::optional_text(const char* name, std::optional<std::string>& value) {
+  if (!has(name)) {
+    take(name);
+    return;
+  }
+  std::string given;
+  text(name, given);
+  if (!given.empty()) value = given;
+}
+
+void ObjectReader::choice(const char* name, std::string& value, std::initializer_list<const char*> words,
+                          const char* word_for_true, const char* word_for_false) {
+  const nlohmann::json* field = take(name);
+  if (field == nullptr) return;
+  if (field->is_boolean()) {
+    if (const char* word = field->get<bool>() ? word_for_true : word_for_false; word != nullptr) {
+      value = word;
+      return;
+    }
+  }
+  std::string offered;
+  for (const char* word : words) {
+    if (*field == word) {
+      value = word;
+      return;
+    }
+    offered += (offered.empty() ? "\"" : ", \"") + std::string(word) + "\"";
+  }
+  problem(name, "must be one of " + offered + ", not " + shown(*field));
+}
+
+ObjectReader ObjectReader::object(const char* name) { return ObjectReader(take(name), path_of(name), problems_); }
+
+void ObjectReader::finish() {
+  if (object_ == nullptr) return;
+  for (const auto& item : object_->items()) {
+    if (std::find(known_.begin(), known_.end(), item.key()) != known_.end()) continue;
+    problems_.push_back(path_of(item.key()) + ": unknown" + suggestion(item.key(), known_));
+  }
+}
+
+}  // namespace tenfold

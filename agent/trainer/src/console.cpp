@@ -1,0 +1,141 @@
+#include "console.h"
+
+#include <chrono>
+#include <mutex>
+#include <string>
+
+namespace tenfold {
+namespace {
+
+std::string format(const char* pattern, auto... values) {
+  char text[512];
+  std::snprintf(text, sizeof(text), pattern, values...);
+  return text;
+}
+
+/// "1:02:03" or "2:03".
+std::string clock_text(double seconds) {
+  const long s = std::lround(seconds);
+  if (s >= 3600) return format("%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+  return format("%ld:%02ld", s / 60, s % 60);
+}
+
+std::string bar(double share, int width = 20) {
+  const int full = static_cast<int>(share * width + 0.5);
+  std::string text;
+  for (int i = 0; i < width; ++i) text += i < full ? "━" : "─";
+  return text;
+}
+
+class ConsoleSink final : public EventSink {
+ public:
+  ConsoleSink(std::FILE* out, bool terminal) : out_(out), terminal_(terminal) {}
+
+  void emit(const Event& event) override {
+    const std::lock_guard lock(mutex_);
+    std::visit([this](const auto& e) { show(e); }, event);
+    std::fflush(out_);
+  }
+  void flush() override { std::fflush(out_); }
+
+ private:
+  void line(const std::string& text) {
+    std::fprintf(out_, "%s%s\n", redrawn_ ? "\r\033[K" : "", text.c_str());
+    redrawn_ = false;
+  }
+  void redraw(const std::string& text) {
+    if (!terminal_) return;
+    std::fprintf(out_, "\r\033[K%s", text.c_str());
+    redrawn_ = true;
+  }
+  void complain(const std::string& text) {
+    if (redrawn_) std::fprintf(out_, "\r\033[K");
+    redrawn_ = false;
+    std::fflush(out_);
+    std::fprintf(stderr, "%s\n", text.c_str());
+  }
+
+  void show(const HelloEvent& e) {
+    line(format("tenfold-trainer %s · LibTorch %s · %s · %d thread%s · %d rank%s", TENFOLD_VERSION, e.torch.c_str(),
+                e.device.c_str(), e.threads, e.threads == 1 ? "" : "s", e.world_size, e.world_size == 1 ? "" : "s"));
+  }
+  void show(const JoinedEvent&) {}
+  void show(const ModelEvent& e) {
+    line(format("%s · %lld classes · %.2f M parameters · %.1f GFLOPs", e.arch.c_str(), static_cast<long long>(e.nc),
+                static_cast<double>(e.parameters) / 1e6, e.gflops));
+    if (e.transferred > 0) line(format("%lld tensors taken from the given weights", static_cast<long long>(e.transferred)));
+    line("");
+    line("    epoch      box      cls      dfl        P        R    mAP50  mAP50-95  images/s     time");
+  }
+  void show(const ResumedEvent& e) {
+    line(format("resumed at step %lld, epoch %lld", static_cast<long long>(e.step),
+                static_cast<long long>(e.cursor.epoch)));
+  }
+  void show(const ConsumedEvent&) {}
+  void show(const StepEvent& e) {
+    const double share = static_cast<double>(e.batch) / static_cast<double>(e.batches);
+    redraw(format("%4lld/%-4lld %8.3f %8.3f %8.3f  %s %lld/%lld  %.1f images/s", static_cast<long long>(e.epoch),
+                  static_cast<long long>(e.epochs), e.loss[0], e.loss[1], e.loss[2], bar(share).c_str(),
+                  static_cast<long long>(e.batch), static_cast<long long>(e.batches), e.images_per_s));
+    epochs_ = e.epochs;
+  }
+  void show(const ValEvent& e) {
+    const double share = static_cast<double>(e.done) / static_cast<double>(std::max<int64_t>(e.total, 1));
+    redraw(format("%4lld/%-4lld validating %s %lld/%lld", static_cast<long long>(e.epoch),
+                  static_cast<long long>(epochs_), bar(share).c_str(), static_cast<long long>(e.done),
+                  static_cast<long long>(e.total)));
+  }
+  void show(const EpochEvent& e) {
+    std::string text = format("%4lld/%-4lld %8.3f %8.3f %8.3f", static_cast<long long>(e.epoch),
+                              static_cast<long long>(epochs_), e.train[0], e.train[1], e.train[2]);
+    if (e.metrics) {
+      text += format(" %8.3f %8.3f %8.3f %9.3f", e.metrics->precision, e.metrics->recall, e.metrics->map50,
+                     e.metrics->map50_95);
+    } else {
+      text += "        -        -        -         -";
+    }
+    line(text + format("  %8.1f %8s%s", e.images_per_s, clock_text(e.time_s).c_str(), e.best ? "  best" : ""));
+  }
+  void show(const CheckpointEvent&) {}
+  void show(const WarningEvent& e) { complain("warning: " + e.message); }
+  void show(const ArtifactEvent& e) { line("  " + e.file.name); }
+  void show(const EndEvent& e) {
+    if (e.code == ExitCode::completed) {
+      line(e.message);
+    } else {
+      complain(std::string(name_of(e.code)) + ": " + e.message);
+    }
+  }
+
+  std::FILE* out_;
+  const bool terminal_;
+  std::mutex mutex_;
+  bool redrawn_ = false;
+  int64_t epochs_ = 0;
+};
+
+class QuietSink final : public EventSink {
+ public:
+  explicit QuietSink(int rank) : rank_(rank) {}
+  void emit(const Event& event) override {
+    if (const auto* warning = std::get_if<WarningEvent>(&event)) {
+      std::fprintf(stderr, "rank %d: warning: %s\n", rank_, warning->message.c_str());
+    } else if (const auto* end = std::get_if<EndEvent>(&event); end != nullptr && end->code != ExitCode::completed) {
+      std::fprintf(stderr, "rank %d: %s: %s\n", rank_, std::string(name_of(end->code)).c_str(), end->message.c_str());
+    }
+  }
+  void flush() override {}
+
+ private:
+  const int rank_;
+};
+
+}  // namespace
+
+std::unique_ptr<EventSink> console_sink(std::FILE* out, bool terminal) {
+  return std::make_unique<ConsoleSink>(out, terminal);
+}
+
+std::unique_ptr<EventSink> quiet_sink(int rank) { return std::make_unique<QuietSink>(rank); }
+
+}  // namespace tenfold

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <exception>
+#include <string>
+
+#include "exit_code.h"
+
+namespace tenfold {
+
+/// Why a process ends: what `end` events and the process' exit status say.
+struct Failure {
+  ExitCode code = ExitCode::internal;
+  std::string message;
+};
+
+/// Any exception as an exit code and a message for people (LibTorch's C++ stack traces are cut off).
+Failure failure_of(const std::exception_ptr& error);
+
+}  // namespace tenfold

@@ -1,0 +1,99 @@
+#include "file_io.h"
+
+#include <cerrno>
+#include <system_error>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace tenfold {
+namespace {
+
+[[noreturn]] void fail(const char* doing, const std::filesystem::path& path) {
+  throw std::system_error(errno, std::generic_category(), std::string(doing) + " " + path.string());
+}
+
+std::span<const uint8_t> bytes_of(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+}  // namespace
+
+DurableFile::DurableFile(const std::filesystem::path& path) : path_(path) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail("creating", path_);
+}
+
+DurableFile::~DurableFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void DurableFile::write(std::span<const uint8_t> bytes) {
+  hash_.update(bytes);
+  bytes_ += static_cast<int64_t>(bytes.size());
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("writing", path_);
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+void DurableFile::write(std::string_view text) { write(bytes_of(text)); }
+
+FileDigest DurableFile::commit() {
+  if (::fsync(fd_) != 0) fail("writing", path_);
+  const int fd = fd_;
+  fd_ = -1;
+  if (::close(fd) != 0) fail("writing", path_);
+  return {path_.filename().string(), bytes_, hash_.hex()};
+}
+
+std::vector<uint8_t> read_file(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("opening", path);
+  struct stat info {};
+  std::vector<uint8_t> bytes;
+  if (::fstat(fd, &info) == 0 && info.st_size > 0) bytes.resize(static_cast<size_t>(info.st_size));
+  size_t size = 0;
+  while (size < bytes.size()) {
+    const ssize_t count = ::read(fd, bytes.data() + size, bytes.size() - size);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int error = errno;
+      ::close(fd);
+      errno = error;
+      fail("reading", path);
+    }
+    if (count == 0) break;
+    size += static_cast<size_t>(count);
+  }
+  ::close(fd);
+  bytes.resize(size);
+  return bytes;
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) fail("opening", folder);
+  const int result = ::fsync(fd);
+  ::close(fd);
+  if (result != 0) fail("writing", folder);
+}
+
+FileDigest replace_file(const std::filesystem::path& path, std::span<const uint8_t> bytes) {
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  DurableFile file(temporary);
+  file.write(bytes);
+  FileDigest digest = file.commit();
+  std::filesystem::rename(temporary, path);
+  digest.name = path.filename().string();
+  return digest;
+}
+
+FileDigest replace_file(const std::filesystem::path& path, std::string_view text) {
+  return replace_file(path, bytes_of(text));
+}
+
+}  // namespace tenfold

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace tenfold {
+
+/// The training arguments by the names and defaults that YOLO users know.
+struct TrainArguments {
+  int64_t epochs = 100;
+  int64_t patience = 100;  // epochs without a better fitness before an early end; 0: never
+  int64_t batch = 16;      // images of one optimizer step over all ranks together
+  int64_t imgsz = 640;     // side of the network's square input, pixels
+  std::optional<int64_t> workers;  // loader threads of this rank; nullopt: auto
+  std::string optimizer = "auto";
+  int64_t seed = 0;
+  std::string amp = "auto";
+  std::string cache = "auto";  // decoded pictures in memory: off, auto (up to 1 GiB), ram (as much as needed)
+  std::string device = "auto";
+  bool cos_lr = false;
+  int64_t close_mosaic = 10;  // the last so many epochs train without mosaic and mixup
+  double lr0 = 0.01;
+  double lrf = 0.01;  // final learning rate as a share of lr0
+  double momentum = 0.937;
+  double weight_decay = 0.0005;
+  int64_t nbs = 64;  // nominal batch size: the one that weight_decay is meant for
+  double warmup_epochs = 3.0;
+  double warmup_momentum = 0.8;
+  double warmup_bias_lr = 0.1;
+  double box = 7.5;  // gains of the losses
+  double cls = 0.5;
+  double dfl = 1.5;
+  double hsv_h = 0.015;
+  double hsv_s = 0.7;
+  double hsv_v = 0.4;
+  double degrees = 0.0;
+  double translate = 0.1;
+  double scale = 0.5;
+  double shear = 0.0;
+  double perspective = 0.0;
+  double flipud = 0.0;
+  double fliplr = 0.5;
+  double mosaic = 1.0;
+  double mixup = 0.0;
+  bool val = true;  // whether each epoch ends with a validation
+};
+
+/// The one description of every argument: name, place, range. Reading, checking and printing all visit it.
+///
+/// A visitor has integer(name, int64&, low, high), number(name, double&, low, high), flag(name, bool&),
+/// integer_or_auto(name, optional<int64>&, low, high) and choice(name, string&, words, word for true, word for false).
+template <typename Visitor, typename Arguments>
+void visit_arguments(Visitor&& v, Arguments& a) {
+  constexpr double kAny = std::numeric_limits<double>::infinity();
+  constexpr int64_t kMany = int64_t{1} << 53;
+  v.integer("epochs", a.epochs, 1, 100'000);
+  v.integer("patience", a.patience, 0, kMany);
+  v.integer("batch", a.batch, 1, 65'536);
+  v.integer("imgsz", a.imgsz, 32, 4096);
+  v.integer_or_auto("workers", a.workers, 0, 64);
+  v.choice("optimizer", a.optimizer, {"auto", "SGD", "AdamW"}, nullptr, nullptr);
+  v.integer("seed", a.seed, 0, 4'294'967'295);
+  v.choice("amp", a.amp, {"auto", "off"}, "auto", "off");
+  v.choice("cache", a.cache, {"auto", "ram", "off"}, "ram", "off");
+  v.choice("device", a.device, {"auto", "cpu", "cuda"}, nullptr, nullptr);
+  v.flag("cos_lr", a.cos_lr);
+  v.integer("close_mosaic", a.close_mosaic, 0, kMany);
+  v.number("lr0", a.lr0, 0, 10);
+  v.number("lrf", a.lrf, 0, 1);
+  v.number("momentum", a.momentum, 0, 0.9999);
+  v.number("weight_decay", a.weight_decay, 0, 1);
+  v.integer("nbs", a.nbs, 1, 65'536);
+  v.number("warmup_epochs", a.warmup_epochs, 0, kAny);
+  v.number("warmup_momentum", a.warmup_momentum, 0, 0.9999);
+  v.number("warmup_bias_lr", a.warmup_bias_lr, 0, 10);
+  v.number("box", a.box, 0, kAny);
+  v.number("cls", a.cls, 0, kAny);
+  v.number("dfl", a.dfl, 0, kAny);
+  v.number("hsv_h", a.hsv_h, 0, 1);
+  v.number("hsv_s", a.hsv_s, 0, 1);
+  v.number("hsv_v", a.hsv_v, 0, 1);
+  v.number("degrees", a.degrees, -180, 180);
+  v.number("translate", a.translate, 0, 1);
+  v.number("scale", a.scale, 0, 1);
+  v.number("shear", a.shear, -180, 180);
+  v.number("perspective", a.perspective, 0, 0.001);
+  v.number("flipud", a.flipud, 0, 1);
+  v.number("fliplr", a.fliplr, 0, 1);
+  v.number("mosaic", a.mosaic, 0, 1);
+  v.number("mixup", a.mixup, 0, 1);
+  v.flag("val", a.val);
+}
+
+/// Arguments of other YOLO tools that are not taken here, with what to do instead.
+const std::vector<std::pair<std::string_view, std::string_view>>& refused_arguments();
+
+/// `name: value` lines of every argument, as args.yaml holds them.
+std::string arguments_yaml(const TrainArguments& arguments);
+
+}  // namespace tenfold
