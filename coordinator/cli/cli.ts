@@ -1,0 +1,78 @@
+import type {Channel} from 'nice-grpc';
+import {findConfigFile, foldersOf} from '../../shared/config.js';
+import {type ClusterServiceClient, ClusterServiceDefinition} from '../../shared/gen/tenfold/v1/cluster.js';
+import {type DatasetServiceClient, DatasetServiceDefinition} from '../../shared/gen/tenfold/v1/dataset.js';
+import {type JobServiceClient, JobServiceDefinition} from '../../shared/gen/tenfold/v1/job.js';
+import {clientFactory, openChannel} from '../../shared/grpc.js';
+import {showHostPort} from '../../shared/settings.js';
+import {clientCredentials} from '../../shared/tls.js';
+import {type ClientConfig, resolveClientConfig} from './clientConfig.js';
+import {type Style, styleFor} from './render/style.js';
+
+/** A stream of the process, or of a test. */
+export interface Output {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+export interface Surroundings {
+  readonly out: Output;
+  readonly err: Output;
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd: string;
+  /** Aborts with the first SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+export interface Clients {
+  readonly jobs: JobServiceClient;
+  readonly cluster: ClusterServiceClient;
+  readonly datasets: DatasetServiceClient;
+}
+
+/** What every command works with: where to print, and whom to ask. Data goes to stdout, everything else to stderr. */
+export class Cli {
+  readonly style: Style;
+  readonly errStyle: Style;
+  /** Where the coordinator was looked for; undefined until a command asked. */
+  address: string | undefined;
+  private channel: Channel | undefined;
+
+  constructor(readonly around: Surroundings) {
+    this.style = styleFor(around.out, around.env);
+    this.errStyle = styleFor(around.err, around.env);
+  }
+
+  get signal(): AbortSignal {
+    return this.around.signal;
+  }
+
+  /** Data, on stdout. */
+  print(...lines: string[]): void {
+    for (const line of lines) this.around.out.write(`${line}\n`);
+  }
+
+  /** What a person should read and a pipe need not: on stderr. */
+  note(...lines: string[]): void {
+    for (const line of lines) this.around.err.write(`${line}\n`);
+  }
+
+  /** Clients for the coordinator that the flags, the environment, the config file or a running `tenfold up` names. */
+  connect(flags: Readonly<Record<string, unknown>>): Clients {
+    const {env} = this.around;
+    const file = findConfigFile(typeof flags.config === 'string' ? flags.config : undefined, env);
+    const config: ClientConfig = resolveClientConfig({flags, env, file}, foldersOf(env));
+    this.address = showHostPort(config.address);
+    this.channel = openChannel(this.address, clientCredentials(config.tls));
+    return {
+      jobs: clientFactory.create(JobServiceDefinition, this.channel),
+      cluster: clientFactory.create(ClusterServiceDefinition, this.channel),
+      datasets: clientFactory.create(DatasetServiceDefinition, this.channel),
+    };
+  }
+
+  close(): void {
+    this.channel?.close();
+  }
+}

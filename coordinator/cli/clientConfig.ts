@@ -1,0 +1,68 @@
+import {readFileSync} from 'node:fs';
+import * as path from 'node:path';
+import {type Folders, resolveSettings, type Sources, setting} from '../../shared/config.js';
+import {filePath, type HostPort, hostPort, parseHostPort} from '../../shared/settings.js';
+import type {ClientTlsFiles} from '../../shared/tls.js';
+
+/** Where the coordinator is, and how to speak to it. */
+export interface ClientConfig {
+  readonly address: HostPort;
+  readonly tls: ClientTlsFiles | undefined;
+}
+
+export const clientSettings = {
+  address: setting<HostPort | undefined>({
+    summary: 'the coordinator (default: that of a running `tenfold up`, else 127.0.0.1:7070)',
+    kind: hostPort(),
+    fallback: undefined,
+    placeholder: 'host:port',
+  }),
+  tlsCa: setting<string | undefined>({
+    summary: "certificate of the authority that signed the coordinator's; switches TLS on",
+    kind: filePath(),
+    fallback: undefined,
+    placeholder: 'file',
+  }),
+  tlsCert: setting<string | undefined>({
+    summary: 'certificate to show to the coordinator (mTLS)',
+    kind: filePath(),
+    fallback: undefined,
+    placeholder: 'file',
+  }),
+  tlsKey: setting<string | undefined>({summary: 'its private key', kind: filePath(), fallback: undefined, placeholder: 'file'}),
+};
+
+export const DEFAULT_ADDRESS: HostPort = {host: '127.0.0.1', port: 7070};
+
+export function resolveClientConfig(sources: Sources, folders: Folders): ClientConfig {
+  const {address, tlsCa, tlsCert, tlsKey} = resolveSettings(clientSettings, 'client', sources);
+  const identity = tlsCert !== undefined && tlsKey !== undefined ? {cert: tlsCert, key: tlsKey} : undefined;
+  const tls = tlsCa === undefined && identity === undefined ? undefined : {ca: tlsCa, identity};
+  return {address: address ?? addressOfRunningUp(folders) ?? DEFAULT_ADDRESS, tls};
+}
+
+/** Where `tenfold up` tells other commands of this user that it runs. */
+export function upRecordPath(folders: Folders): string {
+  return path.join(folders.runtime, 'up.json');
+}
+
+/** The address that a `tenfold up` of this user left, if that process is still there. */
+function addressOfRunningUp(folders: Folders): HostPort | undefined {
+  try {
+    const record = JSON.parse(readFileSync(upRecordPath(folders), 'utf8')) as {address?: unknown; pid?: unknown};
+    if (typeof record.address !== 'string' || typeof record.pid !== 'number' || !isAlive(record.pid)) return undefined;
+    return parseHostPort(record.address);
+  } catch {
+    // No file, or a half-written one: nobody to be found there.
+    return undefined;
+  }
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

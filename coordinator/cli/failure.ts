@@ -1,0 +1,94 @@
+import {ConfigError} from '../../shared/config.js';
+import {type Problem, problemOf} from '../../shared/errors.js';
+import {EXIT, type ExitCode, exitCodeOf} from './exitCodes.js';
+import {pad, printable, type Style} from './render/style.js';
+
+/** An end of the command that is not its normal one: what to say, and with which code. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+  /** `message` may have several lines; empty: everything was said. */
+  constructor(
+    readonly exitCode: ExitCode,
+    message = '',
+    readonly next?: string,
+  ) {
+    super(message);
+  }
+}
+
+export const usageFailure = (message: string, next?: string): CommandFailure => new CommandFailure(EXIT.usage, message, next);
+
+/** What the user is told, and how the process ends. `address` is where the coordinator was looked for. */
+export function describeFailure(error: unknown, address: string | undefined, style: Style): {lines: string[]; exitCode: ExitCode} {
+  if (error instanceof CommandFailure) {
+    const lines = error.message === '' ? [] : headed(error.message.split('\n'), style);
+    return {lines: error.next === undefined ? lines : [...lines, `  ${style.dim(error.next)}`], exitCode: error.exitCode};
+  }
+  if (error instanceof ConfigError) {
+    const many = error.problems.length > 1;
+    const lines = headed([many ? `${error.problems.length} settings are wrong` : 'a setting is wrong'], style);
+    return {
+      lines: [
+        ...lines,
+        ...fieldLines(
+          error.problems.map(({where, message}) => ({path: where, message})),
+          style,
+        ),
+      ],
+      exitCode: EXIT.usage,
+    };
+  }
+  const problem = problemOf(error);
+  return {lines: problemLines(problem, address, style), exitCode: exitCodeOf(problem)};
+}
+
+function problemLines(problem: Problem, address: string | undefined, style: Style): string[] {
+  switch (problem.kind) {
+    case 'invalid': {
+      if (problem.fields.length === 0) return headed([problem.message], style);
+      const what = problem.fields.length === 1 ? 'this is wrong' : `${problem.fields.length} things are wrong`;
+      return [...headed([what], style), ...fieldLines(problem.fields, style)];
+    }
+    case 'notFound':
+      return [...headed([problem.message], style), ...nextLine(listCommandOf(problem.resource), style)];
+    case 'unavailable':
+      return [
+        ...headed(
+          [`the coordinator${address === undefined ? '' : ` at ${address}`} does not answer (${printable(problem.message)})`],
+          style,
+        ),
+        ...nextLine('is it running? `tenfold up` starts one on this machine; --address or TENFOLD_ADDRESS names another', style),
+      ];
+    case 'timeout':
+      return headed([`the coordinator${address === undefined ? '' : ` at ${address}`} did not answer in time`], style);
+    case 'exhausted':
+      return [...headed([problem.message], style), ...nextLine(`try again in ${Math.ceil(problem.retryAfterMs / 1000)} s`, style)];
+    default:
+      return headed([problem.message], style);
+  }
+}
+
+function listCommandOf(resource: string): string {
+  const commands: Readonly<Record<string, string>> = {
+    job: '`tenfold ps --all` lists all jobs',
+    node: '`tenfold node ls` lists the nodes',
+    dataset: '`tenfold dataset ls` lists the data sets',
+    checkpoint: '`tenfold ckpt ls JOB` lists the checkpoints',
+    artifact: '`tenfold artifact ls JOB` lists the files',
+  };
+  return commands[resource] ?? '';
+}
+
+function headed([first = '', ...rest]: readonly string[], style: Style): string[] {
+  return [`${style.bad('error:')} ${first}`, ...rest.map(line => `  ${line}`)];
+}
+
+function nextLine(text: string, style: Style): string[] {
+  return text === '' ? [] : [`  ${style.dim(text)}`];
+}
+
+/** One line a field, the messages below each other. */
+export function fieldLines(fields: readonly {readonly path: string; readonly message: string}[], style: Style): string[] {
+  const width = Math.min(44, Math.max(0, ...fields.map(({path}) => path.length)));
+  return fields.map(({path, message}) => `  ${style.bold(pad(path, width))}  ${printable(message)}`);
+}
