@@ -14,13 +14,13 @@ namespace tenfold {
 
 /// How a training picture is varied; names and defaults as YOLO users know them.
 struct AugmentOptions {
-  float hsv_h = 0.015f;  // share of the hue circle's value
-  float hsv_s = 0.7f;    // saturation is multiplied by 1 +- this
-  float hsv_v = 0.4f;    // value (brightness) likewise
-  float degrees = 0.0f;  // rotation, +-
-  float translate = 0.1f;  // share of the picture, +-
-  float scale = 0.5f;      // size is multiplied by 1 +- this
-  float shear = 0.0f;      // degrees, +-, each axis
+  float hsv_h = 0.015f;      // share of the hue circle's value
+  float hsv_s = 0.7f;        // saturation is multiplied by 1 +- this
+  float hsv_v = 0.4f;        // value (brightness) likewise
+  float degrees = 0.0f;      // rotation, +-
+  float translate = 0.1f;    // share of the picture, +-
+  float scale = 0.5f;        // size is multiplied by 1 +- this
+  float shear = 0.0f;        // degrees, +-, each axis
   float perspective = 0.0f;  // 0 .. 0.001
   float flipud = 0.0f;       // probability
   float fliplr = 0.5f;       // probability
@@ -37,29 +37,37 @@ struct LetterboxInfo {
   int original_height = 0;
 };
 
-/// A square picture for the network with its labels, normalised to the square.
-struct NetworkSample {
+/// A picture at the working size (longer side = the network's input size) with its labels.
+struct Picture {
   Image image;
-  std::vector<Label> labels;
-  LetterboxInfo letterbox;
-};
-
-/// A picture at the loader's working size (longer side = imgsz) with its labels; shared with the cache.
-struct SourcePicture {
-  std::shared_ptr<const Image> image;
   std::span<const Label> labels;
+  int original_width = 0;  // of the file's picture
+  int original_height = 0;
 };
 
 /// Gives the picture of a sample id; a corrupt one comes as a grey picture without labels.
-using PictureSource = std::function<SourcePicture(int64_t id)>;
+using PictureSource = std::function<std::shared_ptr<const Picture>(int64_t id)>;
 
-/// Fits `picture` centred into a square of `size` pixels on grey; the picture is resized when its longer side differs.
-/// The letterbox refers to `original_width` x `original_height`, the size of the file's picture.
-NetworkSample letterbox(const SourcePicture& picture, int size, int original_width, int original_height);
+/// Where a network input goes: planar RGB, `size` x `size`, (3, S, S), in memory of the caller.
+struct PlanarOut {
+  uint8_t* data = nullptr;
+  int size = 0;
+  size_t plane() const { return static_cast<size_t>(size) * static_cast<size_t>(size); }
+};
+
+/// Size of a picture fitted into a square: the longer side becomes `size`, the other keeps the proportion (at least 1).
+struct FittedSize {
+  int width = 0;
+  int height = 0;
+};
+FittedSize fit_into_square(int width, int height, int size);
+
+/// Fits `picture` centred into the square on grey. `labels` are set to its labels, normalised to the square.
+LetterboxInfo letterbox(const Picture& picture, PlanarOut out, std::vector<Label>& labels);
 
 /// The training picture of sample `id`: a function of its arguments and `rng`'s state alone. `dataset_size` bounds the
-/// ids that mosaic and mixup draw from.
-NetworkSample augment(int64_t id, int64_t dataset_size, int size, const AugmentOptions& options, SampleRng rng,
-                      const PictureSource& pictures);
+/// ids that mosaic and mixup draw from. Returns its labels, normalised to the square.
+std::vector<Label> augment(int64_t id, int64_t dataset_size, const AugmentOptions& options, SampleRng rng,
+                           const PictureSource& pictures, PlanarOut out);
 
 }  // namespace tenfold

@@ -30,7 +30,7 @@ struct Label {
 struct Sample {
   int64_t id = 0;
   std::string name;
-  int width = 0;   // pixels, of the picture as shown; 0 when the header cannot be read
+  int width = 0;  // pixels, of the picture as shown; 0 when the header cannot be read
   int height = 0;
   std::span<const Label> labels;
   std::span<const uint8_t> bytes;

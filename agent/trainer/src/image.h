@@ -51,7 +51,7 @@ struct Image {
   PixelBuffer pixels;
 
   Image() = default;
-  Image(int width, int height);             // content undefined
+  Image(int width, int height);              // content undefined
   Image(int width, int height, Rgb colour);  // filled
   Image clone() const;
 

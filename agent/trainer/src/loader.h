@@ -10,15 +10,9 @@
 
 #include "augment.h"
 #include "dataset.h"
+#include "picture_store.h"
 
 namespace tenfold {
-
-/// An image that could not be read. It was replaced by a grey picture without labels, so the order did not shift.
-struct Corrupt {
-  int64_t id = 0;
-  std::string name;
-  std::string reason;
-};
 
 struct Batch {
   at::Tensor images;   // uint8 (B, 3, S, S), RGB
@@ -32,9 +26,9 @@ struct LoaderOptions {
   int imgsz = 640;
   uint64_t seed = 0;
   int threads = 2;
-  int prefetch = 4;                         // batches made ahead, at most
+  int prefetch = 4;                        // batches made ahead, at most
   int64_t cache_bytes = int64_t{1} << 30;  // decoded, resized pictures kept in memory up to this; 0: none
-  bool pinned = false;                      // page-locked batches for copies to a GPU
+  bool pinned = false;                     // page-locked batches for copies to a GPU
 };
 
 /// Makes batches in threads of its own and hands them out in order. What a batch holds depends on the data set, the
@@ -47,7 +41,8 @@ class Loader {
   Loader& operator=(const Loader&) = delete;
 
   /// Begins to make the batches (lists of sample ids; an empty list gives an empty batch) of `epoch`, dropping what an
-  /// earlier start has left over. Without `augment` pictures are letterboxed only.
+  /// earlier start has left over. Without `augment` pictures are letterboxed only. Starting the next epoch as soon as
+  /// the last batch of this one is there lets its first batches be made during validation.
   void start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment);
 
   /// The next batch; waits for it. nullopt after the last. Rethrows what went wrong in a thread.
