@@ -93,7 +93,5 @@ export interface JournalFile {
   size(): Promise<number>;
   /** Appends, and resolves once the bytes survive a crash. After a failure, the file may hold any part of them. */
   append(bytes: Uint8Array): Promise<void>;
-  /** Cuts off what a crash left half-written. */
-  truncate(size: number): Promise<void>;
   close(): Promise<void>;
 }

@@ -11,6 +11,7 @@ export class DirectoryJournalFiles implements JournalFiles {
     await mkdir(dirname(path), {recursive: true});
     const handle = await open(path, 'a+');
     await syncFolder(dirname(path));
+    await syncFolder(dirname(dirname(path)));
     return new OpenJournalFile(handle);
   }
 }
@@ -29,11 +30,6 @@ class OpenJournalFile implements JournalFile {
 
   async append(bytes: Uint8Array): Promise<void> {
     await this.handle.appendFile(bytes);
-    await this.handle.datasync();
-  }
-
-  async truncate(size: number): Promise<void> {
-    await this.handle.truncate(size);
     await this.handle.datasync();
   }
 
