@@ -1,6 +1,7 @@
 # Node.js, the npm packages, and the TypeScript build.
 
 oldest_node=20
+export npm_config_cache=$PWD/.cache/npm # nothing is written outside the checkout
 
 check_node() {
   local version
@@ -21,7 +22,7 @@ install_npm_packages() {
   fi
   work 'npm packages' 'npm ci, as package-lock.json says' \
     'see whether npm reaches its registry (npm ping), then run this again.' \
-    npm ci --no-audit --no-fund --cache .cache/npm
+    npm ci --no-audit --no-fund
   stamp node_modules/.tenfold-setup "$lock"
 }
 

@@ -40,12 +40,12 @@ work() {
   ready "$step" "$why ${dim}($(seconds_since "$started") s)${plain}"
 }
 
-# fail STEP WHAT HINT: ends setup, with the end of the log when there is something in it.
+# fail STEP WHAT HINT: ends setup, with the end of what its last command printed.
 fail() {
   printf '  %s✗%s %-16s %s\n' "$red" "$plain" "$1" "$2" >&2
   if [ -s "$setup_log" ]; then
     echo "    ${dim}The end of $setup_log:${plain}" >&2
-    grep -v '^$' "$setup_log" | tail -n 15 | cut -c -200 | sed 's/^/      /' >&2
+    awk '/^=== /{n = 0; next} NF {line[n++] = $0} END {for (i = n > 15 ? n - 15 : 0; i < n; i++) print "      " substr(line[i], 1, 200)}' "$setup_log" >&2
   fi
   printf '    %sWhat to do:%s %s\n' "$bold" "$plain" "$3" >&2
   exit 1
