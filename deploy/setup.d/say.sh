@@ -57,9 +57,10 @@ start_spinner() {
     printf '  … %-16s %s\n' "$1" "$2"
     return
   fi
-  local text
+  local text columns
+  columns=$(tput cols 2>/dev/null || echo 80)
   text=$(printf '%-16s %s' "$1" "$2")
-  spin "$text" &
+  spin "${text:0:columns - 14}" & # a line that wraps could not be overwritten
   spinner_pid=$!
 }
 
