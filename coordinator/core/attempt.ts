@@ -20,8 +20,8 @@ export type Verdict =
   | {readonly outcome: 'goesOn'; readonly lookAgainAt?: Instant}
   /** Every rank has taken its first step. */
   | {readonly outcome: 'stepping'}
-  /** Every rank is done, and every file is uploaded. */
-  | {readonly outcome: 'completed'}
+  /** Every rank is done, and every file is uploaded. `reason` is rank 0's. */
+  | {readonly outcome: 'completed'; readonly reason: EndReason}
   /** `since`: when the failure was first seen; long ago when it is not an exit, so that nothing waits on its account. */
   | {readonly outcome: 'failed'; readonly cause: EndReason; readonly since: Instant};
 
@@ -32,7 +32,7 @@ type Sighting =
   /** On a node that is here, not started yet. */
   | {readonly state: 'preparing'}
   | {readonly state: 'starting' | 'running'}
-  | {readonly state: 'done'; readonly pendingUploads: number}
+  | {readonly state: 'done'; readonly reason: EndReason; readonly pendingUploads: number}
   | {readonly state: 'failed'; readonly reason: EndReason; readonly since: Instant}
   /** Its node does not speak now. `spoke`: it did earlier, to this leader. */
   | {readonly state: 'silent'; readonly lostAt: Instant; readonly spoke: boolean; readonly nodeId: string};
@@ -42,8 +42,10 @@ export function judgeAttempt(plan: GenerationPlan, wasRunning: boolean, snapshot
   const sightings = plan.ranks.map(placement => sight(placement, plan, wasRunning, snapshot, now, policy));
   const failures = sightings.filter(sighting => sighting.state === 'failed');
   if (failures.length > 0) return judgeFailure(failures, sightings, now, policy);
-  if (sightings.every(sighting => sighting.state === 'done' && sighting.pendingUploads === 0) && wasRunning) return {outcome: 'completed'};
-  if (sightings.every(sighting => sighting.state === 'running' || sighting.state === 'done') && !wasRunning) return {outcome: 'stepping'};
+  if (!wasRunning && sightings.every(sighting => sighting.state === 'running' || sighting.state === 'done')) return {outcome: 'stepping'};
+  const head = sightings[0];
+  if (head?.state === 'done' && sightings.every(sighting => sighting.state === 'done' && sighting.pendingUploads === 0))
+    return {outcome: 'completed', reason: head.reason};
   return {outcome: 'goesOn', lookAgainAt: earliest(sightings.map(sighting => (sighting.state === 'silent' ? sighting.lostAt : undefined)))};
 }
 
@@ -103,7 +105,7 @@ function sight(
 /** What a report says of one rank; undefined when it does not know the rank. */
 type Shown =
   | {readonly state: 'starting' | 'running'}
-  | {readonly state: 'done'; readonly pendingUploads: number}
+  | {readonly state: 'done'; readonly reason: EndReason; readonly pendingUploads: number}
   | {readonly state: 'failed'; readonly reason: EndReason; readonly key: number};
 
 function shownIn(report: NodeReport, plan: GenerationPlan, rank: number): Shown | undefined {
@@ -112,7 +114,7 @@ function shownIn(report: NodeReport, plan: GenerationPlan, rank: number): Shown 
   const observed = attempt?.ranks.find(candidate => candidate.rank === rank);
   if (attempt === undefined || observed === undefined) return undefined;
   if (observed.state !== 'exited') return {state: observed.state};
-  if (observed.reason.code === 'completed') return {state: 'done', pendingUploads: attempt.pendingUploads};
+  if (observed.reason.code === 'completed') return {state: 'done', reason: observed.reason, pendingUploads: attempt.pendingUploads};
   return {state: 'failed', reason: observed.reason, key: rank};
 }
 
@@ -164,9 +166,17 @@ function isOver(observed: ObservedAttempt, plan: GenerationPlan, nodeId: string)
   return planned.every(({rank}) => observed.ranks.some(seen => seen.rank === rank && seen.state === 'exited'));
 }
 
-/** Files of the attempt that nodes which are here still upload. */
-export function pendingUploads(plan: GenerationPlan, snapshot: Snapshot, now: Instant, policy: Policy): number {
-  const reports = planNodes(plan).map(nodeId => presence(snapshot.nodes.get(nodeId), now, policy));
-  const counts = reports.map(node => (node.kind === 'here' ? (observedAttempt(node.report, plan)?.pendingUploads ?? 0) : 0));
-  return counts.reduce((sum, count) => sum + count, 0);
+/** What a node that is here reports of an attempt. */
+export interface NodeProgress {
+  readonly nodeId: string;
+  readonly observed: ObservedAttempt;
+}
+
+/** The reports on an attempt, of those of its nodes that are here. */
+export function progressByNode(plan: GenerationPlan, snapshot: Snapshot, now: Instant, policy: Policy): NodeProgress[] {
+  return planNodes(plan).flatMap(nodeId => {
+    const node = presence(snapshot.nodes.get(nodeId), now, policy);
+    const observed = node.kind === 'here' ? observedAttempt(node.report, plan) : undefined;
+    return observed === undefined ? [] : [{nodeId, observed}];
+  });
 }

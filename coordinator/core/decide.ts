@@ -3,7 +3,7 @@ import type {GenerationPlan} from '../../shared/attemptPlan.js';
 import {type EndReason, endReason} from '../../shared/endReason.js';
 import {type Instant, instant} from '../../shared/ids.js';
 import {type AttemptRecord, activeAttempt, type JobRecord} from '../../shared/job.js';
-import {judgeAttempt, pendingUploads, remains, type Verdict} from './attempt.js';
+import {judgeAttempt, progressByNode, remains, type Verdict} from './attempt.js';
 import {judgePlacement} from './invariants.js';
 import {planFor} from './plan.js';
 import {earliest, presence} from './presence.js';
@@ -78,7 +78,7 @@ function settleActive(job: JobRecord, snapshot: Snapshot, now: Instant, policy: 
     case 'stepping':
       return {decision: {kind: 'markRunning', jobId: job.id, attempt: attempt.number}};
     case 'completed':
-      return {decision: {kind: 'endJob', jobId: job.id, outcome: 'succeeded', endReason: endReason('completed')}};
+      return {decision: {kind: 'endJob', jobId: job.id, outcome: 'succeeded', endReason: verdict.reason}};
     case 'failed':
       return mayRestart(job, endedAttempts(job), verdict.cause)
         ? {decision: {kind: 'endAttempt', jobId: job.id, attempt: attempt.number, endReason: verdict.cause}}
@@ -103,7 +103,7 @@ function failForGood(
 ): Step {
   const isGone = remains(plan, attempt, snapshot, now, policy).every(node => node.kind === 'gone');
   const patience = isGone ? policy.finalUploadsMs : policy.echoGraceMs;
-  const waitsFor = isGone ? pendingUploads(plan, snapshot, now, policy) > 0 : true;
+  const waitsFor = isGone ? progressByNode(plan, snapshot, now, policy).some(({observed}) => observed.pendingUploads > 0) : true;
   const until = instant(verdict.since + patience);
   if (waitsFor && now < until) return {lookAgainAt: until};
   return isGone

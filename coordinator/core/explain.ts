@@ -1,9 +1,9 @@
 import {assertNever} from '../../shared/assertNever.js';
-import {planNodes} from '../../shared/attemptPlan.js';
+import {type GenerationPlan, planNodes} from '../../shared/attemptPlan.js';
 import type {CheckpointRecord} from '../../shared/checkpoint.js';
 import {type Instant, instant} from '../../shared/ids.js';
 import {type AttemptRecord, activeAttempt, type JobRecord} from '../../shared/job.js';
-import {remains} from './attempt.js';
+import {progressByNode, remains} from './attempt.js';
 import {clusterKind, countDevices} from './placement.js';
 import {presence} from './presence.js';
 import {considerQueue, isToBeRestarted, type Reason} from './queue.js';
@@ -50,17 +50,27 @@ function standingOf(job: JobRecord, snapshot: Snapshot, now: Instant, policy: Po
   return standings(snapshot, now, policy).get(job.id) ?? {waitingFor: [], queuePosition: undefined};
 }
 
-/** What a job waits for that is not in the queue: the end of its processes, or ranks on nodes that do not speak. */
+/** What a job waits for that is not in the queue: its staging, its last files, nodes that do not speak, or the end of its processes. */
 function unqueuedReasons(job: JobRecord, snapshot: Snapshot, now: Instant, policy: Policy): Reason[] {
   const plan = snapshot.plans.get(job.id);
   const attempt = job.attempts.find(candidate => candidate.number === plan?.attempt);
   if (plan === undefined || attempt === undefined) return [];
   const isLeaving = job.cancelRequestedAt !== null || (job.status.phase === 'recovering' && !isToBeRestarted(job));
-  if (!isLeaving) return silentNodeReasons(planNodes(plan), snapshot, now, policy);
+  if (!isLeaving) return [...underwayReasons(plan, snapshot, now, policy), ...silentNodeReasons(planNodes(plan), snapshot, now, policy)];
   return remains(plan, attempt, snapshot, now, policy).flatMap((node): Reason[] => {
     if (node.kind === 'gone') return [];
     if (node.kind === 'alive') return [{code: 'processes_ending', message: `its processes are still ending on ${node.nodeId}`}];
     return [{code: 'node_silent', message: `node ${node.nodeId} is not connected; it counts as lost in ${seconds(node.until - now)}`}];
+  });
+}
+
+function underwayReasons(plan: GenerationPlan, snapshot: Snapshot, now: Instant, policy: Policy): Reason[] {
+  return progressByNode(plan, snapshot, now, policy).flatMap(({nodeId, observed}): Reason[] => {
+    const {stage, ranks, pendingUploads} = observed;
+    if (stage.phase === 'fetching') return [{code: 'staging', message: `${nodeId} fetches: ${stage.message}`}];
+    const isDone = ranks.length > 0 && ranks.every(rank => rank.state === 'exited');
+    if (!isDone || pendingUploads === 0) return [];
+    return [{code: 'uploading', message: `${nodeId} has ${pendingUploads} ${pendingUploads === 1 ? 'file' : 'files'} still to upload`}];
   });
 }
 

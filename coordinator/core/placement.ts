@@ -131,7 +131,7 @@ function explainChoice(count: number, shares: readonly Share[]): string {
   const what = countDevices(count, shares[0]!.devices[0]!.kind);
   if (shares.length > 1) {
     const each = shares.map(({offer, devices}) => `${offer.nodeId} ${devices.length}`).join(', ');
-    return `${what} over ${shares.length} nodes (${each}): no smaller number of nodes has room`;
+    return `${what} over ${shares.length} nodes (${each}): ${shares.length === 2 ? 'no single one has' : 'fewer do not have'} room`;
   }
   const {offer, devices} = shares[0]!;
   const link = slowestLink(devices);

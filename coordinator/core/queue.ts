@@ -45,7 +45,10 @@ export type ReasonCode =
   | 'not_enough_free'
   | 'node_silent'
   | 'no_rendezvous_port'
-  | 'behind';
+  | 'behind'
+  /** Of an attempt under way: fetching, or files still to be uploaded at its end. */
+  | 'staging'
+  | 'uploading';
 
 /** Everyone who waits, in order, each with what comes of it now. */
 export function considerQueue(snapshot: Snapshot, now: Instant, policy: Policy): QueueEntry[] {
