@@ -13,7 +13,7 @@ libgloo-dev            # headers of the gradient exchange between CPU ranks, whi
 libturbojpeg0-dev      # JPEG
 libspng-dev            # PNG
 libwebp-dev            # WebP
-libstb-dev             # resizing images
+libstb-dev             # letters in pictures
 libyaml-cpp-dev        # data.yaml and model yamls
 nlohmann-json3-dev     # configs, events, commands
 libgtest-dev           # the trainer's tests

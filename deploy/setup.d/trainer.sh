@@ -19,7 +19,7 @@ build_trainer() {
 }
 
 compile_trainer() {
-  export CCACHE_DIR=$PWD/.cache/ccache
+  export CCACHE_DIR=${CCACHE_DIR:-$PWD/.cache/ccache}
   cmake -S agent/trainer -B "$trainer_build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENFOLD_LIBTORCH="$libtorch"
   cmake --build "$trainer_build" --parallel "$(compile_jobs)"
 }
