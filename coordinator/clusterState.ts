@@ -73,14 +73,19 @@ export class ClusterState {
     return this.records.has(key);
   }
 
-  /** Resolves once everything was listed for the first time. */
+  /** Whether every change up to `revision` is seen here. */
+  shows(revision: number): boolean {
+    return this.revision >= revision;
+  }
+
+  /** Resolves once everything was listed for the first time, or when `signal` aborts. */
   ready(signal: AbortSignal): Promise<void> {
-    return this.until(() => this.revision >= 0, signal);
+    return this.until(() => this.shows(0), signal);
   }
 
   /** Resolves once this shows every change up to `revision`, or when `signal` aborts. */
   async reached(revision: number, signal?: AbortSignal): Promise<void> {
-    const shown = () => this.revision >= revision;
+    const shown = () => this.shows(revision);
     while (!shown() && !signal?.aborted) {
       const patience = AbortSignal.timeout(WATCH_PATIENCE_MS);
       await this.until(shown, signal === undefined ? patience : AbortSignal.any([patience, signal]));

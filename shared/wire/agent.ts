@@ -299,3 +299,81 @@ export function uploadStartFromProto(header: pb.UploadHeader): UploadStart {
     throw new MalformedMessageError('header.file_name', `is not a file of the checkpoint: ${header.fileName.slice(0, 80)}`);
   return {...common, file, target: {kind: 'checkpoint', manifest}};
 }
+
+// --- The session's messages, both ways
+
+export type AgentMessage =
+  | {readonly kind: 'hello'; readonly hello: AgentHello}
+  | {readonly kind: 'report'; readonly report: NodeReport}
+  /** In the order of their sequence. */
+  | {readonly kind: 'events'; readonly events: readonly OutboxEvent[]};
+
+export type CoordinatorMessage =
+  | {
+      readonly kind: 'welcome';
+      readonly leaderGeneration: number;
+      readonly coordinatorVersion: string;
+      /**
+       * Everything up to here is on the coordinator's disk. It may be less than what was acknowledged before (0 after a restart of the
+       * coordinator): then the outbox sends whatever it still has, and the journal drops what it knows.
+       */
+      readonly acknowledged: number;
+    }
+  | {readonly kind: 'desired'; readonly leaderGeneration: number; readonly plans: readonly GenerationPlan[]}
+  | {readonly kind: 'acknowledged'; readonly sequence: number};
+
+export function agentMessageToProto(message: AgentMessage): pb.SessionRequest {
+  switch (message.kind) {
+    case 'hello':
+      return {message: {$case: 'hello', value: helloToProto(message.hello)}};
+    case 'report':
+      return {message: {$case: 'report', value: reportToProto(message.report)}};
+    case 'events':
+      return {message: {$case: 'events', value: {events: message.events.map(outboxEventToProto)}}};
+  }
+}
+
+export function agentMessageFromProto(request: pb.SessionRequest): AgentMessage {
+  const message = present(request.message, 'message');
+  switch (message.$case) {
+    case 'hello':
+      return {kind: 'hello', hello: helloFromProto(message.value)};
+    case 'report':
+      return {kind: 'report', report: reportFromProto(message.value)};
+    case 'events':
+      return {kind: 'events', events: message.value.events.map(outboxEventFromProto)};
+  }
+}
+
+export function coordinatorMessageToProto(message: CoordinatorMessage): pb.SessionResponse {
+  switch (message.kind) {
+    case 'welcome': {
+      const {leaderGeneration, coordinatorVersion, acknowledged} = message;
+      const value = {leaderGeneration: BigInt(leaderGeneration), coordinatorVersion, acknowledgedSequence: BigInt(acknowledged)};
+      return {message: {$case: 'welcome', value}};
+    }
+    case 'desired':
+      return {message: {$case: 'desired', value: desiredToProto(message.leaderGeneration, message.plans)}};
+    case 'acknowledged':
+      return {message: {$case: 'acknowledged', value: {sequence: BigInt(message.sequence)}}};
+  }
+}
+
+export function coordinatorMessageFromProto(response: pb.SessionResponse): CoordinatorMessage {
+  const message = present(response.message, 'message');
+  switch (message.$case) {
+    case 'welcome': {
+      const {leaderGeneration, coordinatorVersion, acknowledgedSequence} = message.value;
+      return {
+        kind: 'welcome',
+        leaderGeneration: wholeNumber(leaderGeneration, 'welcome.leader_generation'),
+        coordinatorVersion,
+        acknowledged: wholeNumber(acknowledgedSequence, 'welcome.acknowledged_sequence'),
+      };
+    }
+    case 'desired':
+      return {kind: 'desired', ...desiredFromProto(message.value)};
+    case 'acknowledged':
+      return {kind: 'acknowledged', sequence: wholeNumber(message.value.sequence, 'acknowledged.sequence')};
+  }
+}

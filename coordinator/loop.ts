@@ -1,0 +1,137 @@
+import type {Clock} from '../shared/clock.js';
+import type {EndReason} from '../shared/endReason.js';
+import type {Instant} from '../shared/ids.js';
+import {errorChain, type Log, type LogFields} from '../shared/log.js';
+import {actingFence} from './acting.js';
+import type {Keys} from './adapters/etcdKeys.js';
+import {Backoff} from './backoff.js';
+import type {ClusterState} from './clusterState.js';
+import {apply, type RecordChanges} from './core/apply.js';
+import {decide} from './core/decide.js';
+import type {Decision, Policy, Snapshot} from './core/snapshot.js';
+import type {FencedStore} from './fencedStore.js';
+import type {Comparison, Leadership, Operation} from './ports.js';
+import type {Sessions} from './sessions.js';
+import {takeSnapshot} from './takeSnapshot.js';
+import {Bell} from './wake.js';
+
+export interface LoopParts {
+  readonly state: ClusterState;
+  readonly sessions: Sessions;
+  readonly fenced: FencedStore;
+  readonly leadership: Leadership;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly policy: Policy;
+}
+
+/** How long to wait before deciding anew when a decision was refused, so that a fault of ours cannot spin. */
+const AFTER_REFUSAL_MS = 20;
+
+/**
+ * The leader's loop: read, decide, commit. It runs whenever something changed (changes that come together are one) and when a decision
+ * asked to be looked at again. While this process does not lead, or the store is away, it waits.
+ */
+export class Loop {
+  private readonly bell = new Bell();
+  private readonly bugsTold = new Set<string>();
+
+  constructor(private readonly parts: LoopParts) {}
+
+  async run(signal: AbortSignal): Promise<void> {
+    const {state, sessions, leadership, clock, log} = this.parts;
+    const unsubscribe = [state, sessions, leadership].map(source => source.onChange(this.bell.ring));
+    const backoff = new Backoff(clock);
+    while (!signal.aborted) {
+      try {
+        const lookAgainAt = actingFence(leadership, state) === undefined ? undefined : await this.turn();
+        backoff.reset();
+        await this.wait(lookAgainAt, signal);
+      } catch (error) {
+        if (backoff.isFirst) log.warn('decisions could not be committed; trying on', {error: errorChain(error)});
+        await backoff.wait(signal);
+      }
+    }
+    for (const stop of unsubscribe) stop();
+  }
+
+  /** Decides once and commits what was decided. Returns when to look again, if something waits for a time. */
+  private async turn(): Promise<Instant | undefined> {
+    const {state, sessions, clock, policy} = this.parts;
+    const snapshot = takeSnapshot(state, sessions.nodeViews());
+    const now = clock.now();
+    const {decisions, lookAgainAt} = decide(snapshot, now, policy);
+    let refused = false;
+    for (const decision of decisions) {
+      const transaction = this.transactionOf(decision, snapshot, now);
+      if (transaction === undefined) continue;
+      if (await this.parts.fenced.commit({what: `${decision.kind} of ${decision.jobId}`, ...transaction})) this.tell(decision);
+      else refused = true;
+    }
+    if (!refused) return lookAgainAt;
+    const soon = (clock.now() + AFTER_REFUSAL_MS) as Instant;
+    return lookAgainAt !== undefined && lookAgainAt < soon ? lookAgainAt : soon;
+  }
+
+  /** Undefined when the decision cannot be carried out: a bug, which must not hold up the other jobs. */
+  private transactionOf(decision: Decision, snapshot: Snapshot, now: Instant): Transaction | undefined {
+    try {
+      return transactionFor(apply(decision, snapshot, now), this.parts.state.keys);
+    } catch (error) {
+      const bug = `${decision.jobId}: ${errorChain(error)}`;
+      if (!this.bugsTold.has(bug)) this.parts.log.error('a decision does not fit', {job: decision.jobId, decision: decision.kind, error});
+      this.bugsTold.add(bug);
+      return undefined;
+    }
+  }
+
+  private tell(decision: Decision): void {
+    const {log} = this.parts;
+    const job = decision.jobId;
+    switch (decision.kind) {
+      case 'place':
+        log.info('attempt placed', {job, attempt: decision.plan.attempt, reason: decision.reason});
+        break;
+      case 'markRunning':
+        log.info('all ranks are training', {job, attempt: decision.attempt});
+        break;
+      case 'endAttempt':
+        log.warn('attempt ended', {job, attempt: decision.attempt, ...toldReason(decision.endReason)});
+        break;
+      case 'endJob':
+        log.info('job ended', {job, outcome: decision.outcome, ...toldReason(decision.endReason)});
+        break;
+    }
+  }
+
+  private async wait(lookAgainAt: Instant | undefined, signal: AbortSignal): Promise<void> {
+    const {clock} = this.parts;
+    if (lookAgainAt === undefined) return this.bell.wait(signal);
+    const woken = new AbortController();
+    const alarm = clock.sleep(Math.max(0, lookAgainAt - clock.now()), AbortSignal.any([signal, woken.signal])).then(this.bell.ring);
+    await this.bell.wait(signal);
+    woken.abort();
+    await alarm;
+  }
+}
+
+interface Transaction {
+  readonly comparisons: readonly Comparison[];
+  readonly operations: readonly Operation[];
+}
+
+/** Refused when the job's record is not as it was when decided upon, so that nothing is decided on what is over. */
+function transactionFor({job, jobModRevision, plan}: RecordChanges, keys: Keys): Transaction {
+  const comparisons: Comparison[] = [{key: keys.job(job.id), target: 'mod', revision: jobModRevision}];
+  const operations: Operation[] = [{kind: 'put', key: keys.job(job.id), value: JSON.stringify(job)}];
+  if (plan === undefined) return {comparisons, operations};
+  const key = keys.plan(plan.jobId, plan.attempt);
+  return {
+    comparisons: [...comparisons, {key, target: 'create', revision: 0}],
+    operations: [...operations, {kind: 'put', key, value: JSON.stringify(plan)}],
+  };
+}
+
+function toldReason({code, message}: EndReason): LogFields {
+  return {code, reason: message};
+}

@@ -1,0 +1,151 @@
+import type {Clock} from '../shared/clock.js';
+import {unavailable} from '../shared/errors.js';
+import type {Instant} from '../shared/ids.js';
+import type {Log} from '../shared/log.js';
+import type {NodeIdentity, NodeRecord, NodeReport} from '../shared/observation.js';
+import type {AgentHello, AgentMessage, CoordinatorMessage} from '../shared/wire/agent.js';
+import {MalformedMessageError} from '../shared/wire/common.js';
+import {actingFence} from './acting.js';
+import type {ClusterState} from './clusterState.js';
+import {noteExits} from './core/exits.js';
+import type {NodeView} from './core/snapshot.js';
+import type {FencedStore} from './fencedStore.js';
+import type {Journal} from './journal.js';
+import type {Leadership} from './ports.js';
+import {AgentSession} from './session.js';
+import {Topic} from './wake.js';
+
+export interface SessionsParts {
+  readonly state: ClusterState;
+  readonly fenced: FencedStore;
+  readonly leadership: Leadership;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** As agents are told. */
+  readonly coordinatorVersion: string;
+}
+
+const NO_EXITS: ReadonlyMap<string, Instant> = new Map();
+
+/**
+ * The agents that speak to this leader. Each node has one session: a newer one replaces the older. What nodes say is kept here alone, not
+ * in the store: a new leader hears it anew.
+ */
+export class Sessions {
+  private readonly live = new Map<string, AgentSession>();
+  /** What nodes said to this leader, those that are silent now included. */
+  private readonly heard = new Map<string, NodeView>();
+  /** Per node, how far its outbox was acknowledged. */
+  private readonly acknowledged = new Map<string, {readonly outboxId: string; readonly sequence: number}>();
+  private readonly topic = new Topic();
+  private ledSince: Instant;
+  private leader: number | undefined;
+
+  constructor(readonly parts: SessionsParts) {
+    this.ledSince = parts.clock.now();
+    parts.leadership.onChange(() => this.noteLeadership());
+    this.noteLeadership();
+  }
+
+  /** Every node that has a record or a session. */
+  nodeViews(): ReadonlyMap<string, NodeView> {
+    const views = new Map<string, NodeView>();
+    for (const [nodeId, {value: record}] of this.parts.state.nodes) views.set(nodeId, this.heard.get(nodeId) ?? this.unheard(record));
+    for (const [nodeId, view] of this.heard) views.set(nodeId, view);
+    return views;
+  }
+
+  /** Calls back when a node came, went, or reported something else. Returns how to stop that. */
+  onChange(listener: () => void): () => void {
+    return this.topic.subscribe(listener);
+  }
+
+  /**
+   * Serves one agent's session: yields what it shall be told, until it hangs up or `signal` aborts. Throws a DomainError when the agent
+   * should go elsewhere or come again: not the leader, replaced by a newer session, malformed message.
+   */
+  async *serve(messages: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncGenerator<CoordinatorMessage> {
+    const incoming = messages[Symbol.asyncIterator]();
+    const first = await incoming.next();
+    if (first.done) return;
+    if (first.value.kind !== 'hello') throw new MalformedMessageError('message', 'must be a hello: the agent speaks first');
+    const {hello} = first.value;
+    const fence = actingFence(this.parts.leadership, this.parts.state);
+    if (fence === undefined) throw unavailable('this coordinator does not lead now');
+
+    await this.storeNode(hello.identity);
+    const session = this.open(hello, signal);
+    try {
+      const {coordinatorVersion} = this.parts;
+      yield {kind: 'welcome', leaderGeneration: fence.revision, coordinatorVersion, acknowledged: this.acknowledgedTo(hello)};
+      yield* session.talk(incoming);
+    } finally {
+      this.close(hello.identity.nodeId, session);
+    }
+  }
+
+  /** What a session hears from its agent. */
+  noteReport(identity: NodeIdentity, report: NodeReport): void {
+    const now = this.parts.clock.now();
+    const {nodeId} = identity;
+    const exitsSeenAt = noteExits(this.heard.get(nodeId)?.exitsSeenAt ?? NO_EXITS, report, now);
+    this.heard.set(nodeId, {record: identity, connected: true, lastSeenAt: now, report, exitsSeenAt});
+    this.topic.publish();
+  }
+
+  noteAcknowledged({identity, outboxId}: AgentHello, sequence: number): void {
+    this.acknowledged.set(identity.nodeId, {outboxId, sequence});
+  }
+
+  private open(hello: AgentHello, signal: AbortSignal): AgentSession {
+    const {nodeId} = hello.identity;
+    const older = this.live.get(nodeId);
+    const session = new AgentSession(hello, this, signal);
+    this.live.set(nodeId, session);
+    older?.replace();
+    this.parts.log.info(older === undefined ? 'node connected' : 'node connected anew; its older session ends', {node: nodeId});
+    this.noteReport(hello.identity, hello.report);
+    return session;
+  }
+
+  private close(nodeId: string, session: AgentSession): void {
+    session.end();
+    if (this.live.get(nodeId) !== session) return;
+    this.live.delete(nodeId);
+    const view = this.heard.get(nodeId);
+    if (view !== undefined) this.heard.set(nodeId, {...view, connected: false, lastSeenAt: this.parts.clock.now()});
+    this.parts.log.info('node disconnected', {node: nodeId});
+    this.topic.publish();
+  }
+
+  private acknowledgedTo({identity, outboxId}: AgentHello): number {
+    const known = this.acknowledged.get(identity.nodeId);
+    return known?.outboxId === outboxId ? known.sequence : 0;
+  }
+
+  /** Writes the node's record, when it differs from what is stored. */
+  private async storeNode(record: NodeRecord): Promise<void> {
+    const {state, fenced} = this.parts;
+    const value = JSON.stringify(record);
+    if (JSON.stringify(state.nodes.get(record.nodeId)?.value) === value) return;
+    const key = state.keys.node(record.nodeId);
+    await fenced.commit({what: `storing node ${record.nodeId}`, comparisons: [], operations: [{kind: 'put', key, value}]});
+  }
+
+  private unheard(record: NodeRecord): NodeView {
+    return {record, connected: false, lastSeenAt: this.ledSince, report: null, exitsSeenAt: NO_EXITS};
+  }
+
+  /**
+   * A new leader, even if it is the same process again, knows of silent nodes only that they exist: in between they may have spoken to
+   * another.
+   */
+  private noteLeadership(): void {
+    const fence = this.parts.leadership.fence();
+    if (fence === undefined || fence.revision === this.leader) return;
+    this.leader = fence.revision;
+    this.ledSince = this.parts.clock.now();
+    for (const nodeId of [...this.heard.keys()]) if (!this.live.has(nodeId)) this.heard.delete(nodeId);
+  }
+}
