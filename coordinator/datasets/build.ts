@@ -1,6 +1,7 @@
 import {createHash} from 'node:crypto';
 import {relative} from 'node:path';
 import type {DatasetIndex, DatasetProblem, DatasetSplit} from '../../shared/dataset.js';
+import {objectKeys} from '../objectKeys.js';
 import type {ObjectStore} from '../ports.js';
 import {isSkippable, ProblemLog, problem} from './problems.js';
 import {type ReadSample, readSample} from './readSample.js';
@@ -65,13 +66,8 @@ export async function buildDataset(files: SourceFiles, objects: ObjectStore, opt
 
   const bytes = Buffer.from(JSON.stringify(index));
   const indexDigest = createHash('sha256').update(bytes).digest('hex');
-  await objects.put(blobKey(indexDigest), bytes);
+  await objects.put(objectKeys.blob(indexDigest), bytes);
   return {ok: true, classNames: files.names, splits, indexDigest, log};
-}
-
-/** Where a blob of this digest lies in the object store. */
-export function blobKey(digest: string): string {
-  return `blobs/${digest}`;
 }
 
 interface ReadImage {
@@ -155,7 +151,7 @@ class SplitWriter {
 
   async #close(): Promise<void> {
     const {bytes, digest} = encodeShard(this.#open);
-    await this.#objects.put(blobKey(digest), bytes);
+    await this.#objects.put(objectKeys.blob(digest), bytes);
     this.#shards.push({digest, bytes: bytes.length, samples: this.#open.length});
     this.#open = [];
     this.#openBytes = 0;

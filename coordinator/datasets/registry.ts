@@ -1,0 +1,222 @@
+import {basename, dirname, isAbsolute} from 'node:path';
+import type {Clock} from '../../shared/clock.js';
+import type {DatasetRecord} from '../../shared/dataset.js';
+import {alreadyExists, invalid} from '../../shared/errors.js';
+import {isValidId} from '../../shared/ids.js';
+import {errorChain, type Log} from '../../shared/log.js';
+import {Backoff} from '../backoff.js';
+import type {ClusterState} from '../clusterState.js';
+import type {FencedStore} from '../fencedStore.js';
+import type {ObjectStore} from '../ports.js';
+import {type BuiltDataset, buildDataset} from './build.js';
+import {ProblemLog} from './problems.js';
+import {findSourceFiles, type SourceFiles} from './sourceFiles.js';
+
+export interface RegistryParts {
+  readonly state: ClusterState;
+  readonly store: FencedStore;
+  readonly objects: ObjectStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface CreateDataset {
+  readonly id?: string;
+  readonly source: string;
+  readonly requestId: string;
+  readonly skipBadSamples?: boolean;
+}
+
+interface Scan {
+  readonly done: number;
+  readonly total: number;
+}
+
+/**
+ * Registers data sets. `create` writes a record in state `registering` and answers; `run` finds such records, scans and shards their
+ * source, and writes what came of it. A coordinator that takes over finds the same records and starts their scans again.
+ */
+export class DatasetRegistry {
+  readonly #scans = new Map<string, Scan>();
+
+  constructor(private readonly parts: RegistryParts) {}
+
+  /** How far the scan of a data set is, while this process is at it. */
+  scan(id: string): Scan | undefined {
+    return this.#scans.get(id);
+  }
+
+  /**
+   * The data set of a data.yaml: that of the same request, or of the same source unchanged, or a new one. Throws INVALID_ARGUMENT when
+   * the source as a whole will not do, and ALREADY_EXISTS when `id` is another data set's.
+   */
+  async create(request: CreateDataset): Promise<DatasetRecord> {
+    const known = this.#createdBy(request.requestId);
+    if (known !== undefined) return known;
+    if (request.id !== undefined && !isValidId(request.id)) {
+      throw invalid({path: 'dataset_id', message: 'must be 1 to 63 lower-case letters, digits, "-" or "."'});
+    }
+    const files = await this.#sourceFiles(request.source);
+    const same = this.#sameAsBefore(request, files);
+    return same ?? this.#store(request, files);
+  }
+
+  /** Scans what is to be registered, one data set at a time, until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff(this.parts.clock);
+    for await (const _ of this.parts.state.changes(signal)) {
+      for (let next = this.#nextToRegister(); next !== undefined && !signal.aborted; next = this.#nextToRegister()) {
+        try {
+          await this.#register(next, signal);
+          backoff.reset();
+        } catch (error) {
+          if (signal.aborted) return;
+          if (backoff.isFirst)
+            this.parts.log.warn('registering a data set failed; trying again', {dataset: next.id, error: errorChain(error)});
+          await backoff.wait(signal);
+        }
+      }
+    }
+  }
+
+  async #sourceFiles(source: string): Promise<SourceFiles> {
+    if (!isAbsolute(source)) throw invalid({path: 'source', message: `${source} must be an absolute path on the coordinator's machine`});
+    const files = await findSourceFiles(source);
+    if ('splits' in files) return files;
+    throw invalid(...files.problems.map(({code, file, message}) => ({path: 'source', message: `${file}: ${message} (${code})`})));
+  }
+
+  #sameAsBefore({id, source, skipBadSamples = false}: CreateDataset, {fingerprint}: SourceFiles): DatasetRecord | undefined {
+    const records = [...this.parts.state.datasets.values()].map(({value}) => value);
+    return records.find(
+      record =>
+        record.source === source &&
+        record.fingerprint === fingerprint &&
+        record.skipBadSamples === skipBadSamples &&
+        record.status.state !== 'failed' &&
+        (id === undefined || record.id === id),
+    );
+  }
+
+  async #store(request: CreateDataset, {fingerprint}: SourceFiles): Promise<DatasetRecord> {
+    for (;;) {
+      const id = request.id ?? this.#freeId(stemOf(request.source), request.source);
+      const record: DatasetRecord = {
+        id,
+        source: request.source,
+        requestId: request.requestId,
+        fingerprint,
+        skipBadSamples: request.skipBadSamples ?? false,
+        createdAt: this.parts.clock.now(),
+        status: {state: 'registering'},
+      };
+      const replaced = await this.#replaceFailed(record);
+      if (replaced !== undefined) return replaced;
+      const key = this.parts.state.keys.dataset(id);
+      const created = await this.parts.store.createOnce({
+        what: `creating datasets/${id}`,
+        requestId: request.requestId,
+        id,
+        absent: key,
+        operations: [{kind: 'put', key, value: JSON.stringify(record)}],
+      });
+      if (created !== undefined) return this.parts.state.datasets.get(created)?.value ?? record;
+      if (request.id !== undefined) {
+        throw alreadyExists(
+          'dataset',
+          `datasets/${id}`,
+          `datasets/${id} exists already, from another source or an older state of it; choose another id`,
+        );
+      }
+    }
+  }
+
+  /** A data set that could not be registered gives its place to the next try from the same source. */
+  async #replaceFailed(record: DatasetRecord): Promise<DatasetRecord | undefined> {
+    const {datasets, keys} = this.parts.state;
+    const old = datasets.get(record.id)?.value;
+    if (old?.status.state !== 'failed' || old.source !== record.source) return undefined;
+    return this.parts.store.update(
+      `registering datasets/${record.id} again`,
+      keys.dataset(record.id),
+      () => datasets.get(record.id),
+      current => (current.status.state === 'failed' ? record : undefined),
+    );
+  }
+
+  /** `cells`, `cells-2`, …: the first that is free, or that a failed try of the same source holds. */
+  #freeId(stem: string, source: string): string {
+    for (let n = 1; ; n++) {
+      const id = n === 1 ? stem : `${stem}-${n}`;
+      const holder = this.parts.state.datasets.get(id)?.value;
+      if (holder === undefined) {
+        if (!this.parts.state.has(this.parts.state.keys.dataset(id))) return id;
+      } else if (holder.status.state === 'failed' && holder.source === source) return id;
+    }
+  }
+
+  #createdBy(requestId: string): DatasetRecord | undefined {
+    const id = this.parts.state.createdBy(requestId);
+    return id === undefined ? undefined : this.parts.state.datasets.get(id)?.value;
+  }
+
+  #nextToRegister(): DatasetRecord | undefined {
+    const waiting = [...this.parts.state.datasets.values()].map(({value}) => value).filter(({status}) => status.state === 'registering');
+    return waiting.sort((a, b) => a.createdAt - b.createdAt)[0];
+  }
+
+  async #register(record: DatasetRecord, signal: AbortSignal): Promise<void> {
+    const {state, store, log} = this.parts;
+    store.fence();
+    try {
+      const built = await this.#build(record, signal);
+      log.info('data set scanned', {dataset: record.id, state: built.state});
+      await store.update(
+        `registering datasets/${record.id}`,
+        state.keys.dataset(record.id),
+        () => state.datasets.get(record.id),
+        current =>
+          current.fingerprint === record.fingerprint && current.status.state === 'registering' ? {...current, status: built} : undefined,
+      );
+    } finally {
+      this.#scans.delete(record.id);
+    }
+  }
+
+  async #build(record: DatasetRecord, signal: AbortSignal): Promise<DatasetRecord['status']> {
+    const files = await findSourceFiles(record.source);
+    if (!('splits' in files)) {
+      const problems = new ProblemLog();
+      for (const found of files.problems) problems.add(found);
+      return {state: 'failed', problems: problems.problems, problemCounts: problems.counts};
+    }
+    const built = await buildDataset(files, this.parts.objects, {
+      skipBadSamples: record.skipBadSamples,
+      baseFolder: dirname(record.source),
+      onProgress: (done, total) => this.#scans.set(record.id, {done, total}),
+      signal,
+    });
+    return statusOf(built);
+  }
+}
+
+function statusOf(built: BuiltDataset): DatasetRecord['status'] {
+  const problems = built.log.problems;
+  const problemCounts = built.log.counts;
+  if (!built.ok) return {state: 'failed', problems, problemCounts};
+  const {classNames, splits, indexDigest} = built;
+  return {state: 'ready', classNames: [...classNames], splits: [...splits], indexDigest, problems, problemCounts};
+}
+
+/** An id for people: the name of the data.yaml's folder, or of the file itself when it is called otherwise. */
+function stemOf(source: string): string {
+  const file = basename(source).replace(/\.ya?ml$/i, '');
+  const name = ['data', 'dataset'].includes(file.toLowerCase()) ? basename(dirname(source)) : file;
+  const stem = name
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .replace(/\.{2,}/g, '.')
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '')
+    .slice(0, 56);
+  return isValidId(stem) ? stem : 'dataset';
+}
