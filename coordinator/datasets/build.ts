@@ -110,50 +110,50 @@ function repetition(
 
 /** Collects a split's samples, numbers them, and writes a shard whenever one is full. */
 class SplitWriter {
-  readonly #name: SplitName;
-  readonly #objects: ObjectStore;
-  readonly #shards: {digest: string; bytes: number; samples: number}[] = [];
-  #open: ShardSample[] = [];
-  #openBytes = 0;
-  #samples = 0;
-  #boxes = 0;
-  #backgrounds = 0;
-  #bytes = 0;
+  private readonly name: SplitName;
+  private readonly objects: ObjectStore;
+  private readonly shards: {digest: string; bytes: number; samples: number}[] = [];
+  private open: ShardSample[] = [];
+  private openBytes = 0;
+  private samples = 0;
+  private boxes = 0;
+  private backgrounds = 0;
+  private bytes = 0;
 
   constructor(name: SplitName, objects: ObjectStore) {
-    this.#name = name;
-    this.#objects = objects;
+    this.name = name;
+    this.objects = objects;
   }
 
   async add(sample: Omit<ShardSample, 'id'>): Promise<void> {
     const {name, width, height, boxes, bytes} = sample;
-    this.#open.push({id: this.#samples, name, width, height, boxes, bytes});
-    this.#openBytes += bytes.length;
-    this.#samples += 1;
-    this.#boxes += boxes.length;
-    this.#backgrounds += boxes.length === 0 ? 1 : 0;
-    this.#bytes += bytes.length;
-    if (this.#openBytes >= SHARD_BYTES) await this.#close();
+    this.open.push({id: this.samples, name, width, height, boxes, bytes});
+    this.openBytes += bytes.length;
+    this.samples += 1;
+    this.boxes += boxes.length;
+    this.backgrounds += boxes.length === 0 ? 1 : 0;
+    this.bytes += bytes.length;
+    if (this.openBytes >= SHARD_BYTES) await this.close();
   }
 
   async finish(): Promise<{split: DatasetSplit; shards: {digest: string; bytes: number; samples: number}[]}> {
-    if (this.#open.length > 0) await this.#close();
+    if (this.open.length > 0) await this.close();
     const split = {
-      name: this.#name,
-      samples: this.#samples,
-      boxes: this.#boxes,
-      backgrounds: this.#backgrounds,
-      bytes: this.#bytes,
-      shards: this.#shards.length,
+      name: this.name,
+      samples: this.samples,
+      boxes: this.boxes,
+      backgrounds: this.backgrounds,
+      bytes: this.bytes,
+      shards: this.shards.length,
     };
-    return {split, shards: this.#shards};
+    return {split, shards: this.shards};
   }
 
-  async #close(): Promise<void> {
-    const {bytes, digest} = encodeShard(this.#open);
-    await this.#objects.put(objectKeys.blob(digest), bytes);
-    this.#shards.push({digest, bytes: bytes.length, samples: this.#open.length});
-    this.#open = [];
-    this.#openBytes = 0;
+  private async close(): Promise<void> {
+    const {bytes, digest} = encodeShard(this.open);
+    await this.objects.put(objectKeys.blob(digest), bytes);
+    this.shards.push({digest, bytes: bytes.length, samples: this.open.length});
+    this.open = [];
+    this.openBytes = 0;
   }
 }

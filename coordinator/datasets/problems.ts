@@ -35,26 +35,26 @@ export function isSkippable(found: DatasetProblem): boolean {
 /** Keeps the first problems of each kind, and counts them all: a data set can have a million of them. */
 export class ProblemLog {
   static readonly KEPT_PER_CODE = 20;
-  readonly #kept: DatasetProblem[] = [];
-  readonly #counts = new Map<string, number>();
+  private readonly kept: DatasetProblem[] = [];
+  private readonly countByCode = new Map<string, number>();
 
   add(found: DatasetProblem): void {
-    const count = (this.#counts.get(found.code) ?? 0) + 1;
-    this.#counts.set(found.code, count);
-    if (count <= ProblemLog.KEPT_PER_CODE) this.#kept.push(found);
+    const count = (this.countByCode.get(found.code) ?? 0) + 1;
+    this.countByCode.set(found.code, count);
+    if (count <= ProblemLog.KEPT_PER_CODE) this.kept.push(found);
   }
 
   /** Those kept, errors first. */
   get problems(): DatasetProblem[] {
-    return [...this.#kept].sort((a, b) => Number(a.severity === 'warning') - Number(b.severity === 'warning'));
+    return [...this.kept].sort((a, b) => Number(a.severity === 'warning') - Number(b.severity === 'warning'));
   }
 
   get counts(): Record<string, number> {
-    return Object.fromEntries(this.#counts);
+    return Object.fromEntries(this.countByCode);
   }
 
   /** Whether the data set must be refused. */
   isFatal(skipBadSamples: boolean): boolean {
-    return this.#kept.some(found => found.severity === 'error' && !(skipBadSamples && isSkippable(found)));
+    return this.kept.some(found => found.severity === 'error' && !(skipBadSamples && isSkippable(found)));
   }
 }

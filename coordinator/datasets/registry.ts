@@ -37,13 +37,13 @@ interface Scan {
  * source, and writes what came of it. A coordinator that takes over finds the same records and starts their scans again.
  */
 export class DatasetRegistry {
-  readonly #scans = new Map<string, Scan>();
+  private readonly scans = new Map<string, Scan>();
 
   constructor(private readonly parts: RegistryParts) {}
 
   /** How far the scan of a data set is, while this process is at it. */
   scan(id: string): Scan | undefined {
-    return this.#scans.get(id);
+    return this.scans.get(id);
   }
 
   /**
@@ -51,23 +51,23 @@ export class DatasetRegistry {
    * the source as a whole will not do, and ALREADY_EXISTS when `id` is another data set's.
    */
   async create(request: CreateDataset): Promise<DatasetRecord> {
-    const known = this.#createdBy(request.requestId);
+    const known = this.createdBy(request.requestId);
     if (known !== undefined) return known;
     if (request.id !== undefined && !isValidId(request.id)) {
       throw invalid({path: 'dataset_id', message: 'must be 1 to 63 lower-case letters, digits, "-" or "."'});
     }
-    const files = await this.#sourceFiles(request.source);
-    const same = this.#sameAsBefore(request, files);
-    return same ?? this.#store(request, files);
+    const files = await this.sourceFiles(request.source);
+    const same = this.sameAsBefore(request, files);
+    return same ?? this.store(request, files);
   }
 
   /** Scans what is to be registered, one data set at a time, until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(this.parts.clock);
     for await (const _ of this.parts.state.changes(signal)) {
-      for (let next = this.#nextToRegister(); next !== undefined && !signal.aborted; next = this.#nextToRegister()) {
+      for (let next = this.nextToRegister(); next !== undefined && !signal.aborted; next = this.nextToRegister()) {
         try {
-          await this.#register(next, signal);
+          await this.register(next, signal);
           backoff.reset();
         } catch (error) {
           if (signal.aborted) return;
@@ -79,14 +79,14 @@ export class DatasetRegistry {
     }
   }
 
-  async #sourceFiles(source: string): Promise<SourceFiles> {
+  private async sourceFiles(source: string): Promise<SourceFiles> {
     if (!isAbsolute(source)) throw invalid({path: 'source', message: `${source} must be an absolute path on the coordinator's machine`});
     const files = await findSourceFiles(source);
     if ('splits' in files) return files;
     throw invalid(...files.problems.map(({code, file, message}) => ({path: 'source', message: `${file}: ${message} (${code})`})));
   }
 
-  #sameAsBefore({id, source, skipBadSamples = false}: CreateDataset, {fingerprint}: SourceFiles): DatasetRecord | undefined {
+  private sameAsBefore({id, source, skipBadSamples = false}: CreateDataset, {fingerprint}: SourceFiles): DatasetRecord | undefined {
     const records = [...this.parts.state.datasets.values()].map(({value}) => value);
     return records.find(
       record =>
@@ -98,9 +98,9 @@ export class DatasetRegistry {
     );
   }
 
-  async #store(request: CreateDataset, {fingerprint}: SourceFiles): Promise<DatasetRecord> {
+  private async store(request: CreateDataset, {fingerprint}: SourceFiles): Promise<DatasetRecord> {
     for (;;) {
-      const id = request.id ?? this.#freeId(stemOf(request.source), request.source);
+      const id = request.id ?? this.freeId(stemOf(request.source), request.source);
       const record: DatasetRecord = {
         id,
         source: request.source,
@@ -110,7 +110,7 @@ export class DatasetRegistry {
         createdAt: this.parts.clock.now(),
         status: {state: 'registering'},
       };
-      const replaced = await this.#replaceFailed(record);
+      const replaced = await this.replaceFailed(record);
       if (replaced !== undefined) return replaced;
       const key = this.parts.state.keys.dataset(id);
       const created = await this.parts.store.createOnce({
@@ -132,7 +132,7 @@ export class DatasetRegistry {
   }
 
   /** A data set that could not be registered gives its place to the next try from the same source. */
-  async #replaceFailed(record: DatasetRecord): Promise<DatasetRecord | undefined> {
+  private async replaceFailed(record: DatasetRecord): Promise<DatasetRecord | undefined> {
     const {datasets, keys} = this.parts.state;
     const old = datasets.get(record.id)?.value;
     if (old?.status.state !== 'failed' || old.source !== record.source) return undefined;
@@ -145,7 +145,7 @@ export class DatasetRegistry {
   }
 
   /** `cells`, `cells-2`, …: the first that is free, or that a failed try of the same source holds. */
-  #freeId(stem: string, source: string): string {
+  private freeId(stem: string, source: string): string {
     for (let n = 1; ; n++) {
       const id = n === 1 ? stem : `${stem}-${n}`;
       const holder = this.parts.state.datasets.get(id)?.value;
@@ -155,21 +155,21 @@ export class DatasetRegistry {
     }
   }
 
-  #createdBy(requestId: string): DatasetRecord | undefined {
+  private createdBy(requestId: string): DatasetRecord | undefined {
     const id = this.parts.state.createdBy(requestId);
     return id === undefined ? undefined : this.parts.state.datasets.get(id)?.value;
   }
 
-  #nextToRegister(): DatasetRecord | undefined {
+  private nextToRegister(): DatasetRecord | undefined {
     const waiting = [...this.parts.state.datasets.values()].map(({value}) => value).filter(({status}) => status.state === 'registering');
     return waiting.sort((a, b) => a.createdAt - b.createdAt)[0];
   }
 
-  async #register(record: DatasetRecord, signal: AbortSignal): Promise<void> {
+  private async register(record: DatasetRecord, signal: AbortSignal): Promise<void> {
     const {state, store, log} = this.parts;
     store.fence();
     try {
-      const built = await this.#build(record, signal);
+      const built = await this.build(record, signal);
       log.info('data set scanned', {dataset: record.id, state: built.state});
       await store.update(
         `registering datasets/${record.id}`,
@@ -179,11 +179,11 @@ export class DatasetRegistry {
           current.fingerprint === record.fingerprint && current.status.state === 'registering' ? {...current, status: built} : undefined,
       );
     } finally {
-      this.#scans.delete(record.id);
+      this.scans.delete(record.id);
     }
   }
 
-  async #build(record: DatasetRecord, signal: AbortSignal): Promise<DatasetRecord['status']> {
+  private async build(record: DatasetRecord, signal: AbortSignal): Promise<DatasetRecord['status']> {
     const files = await findSourceFiles(record.source);
     if (!('splits' in files)) {
       const problems = new ProblemLog();
@@ -193,7 +193,7 @@ export class DatasetRegistry {
     const built = await buildDataset(files, this.parts.objects, {
       skipBadSamples: record.skipBadSamples,
       baseFolder: dirname(record.source),
-      onProgress: (done, total) => this.#scans.set(record.id, {done, total}),
+      onProgress: (done, total) => this.scans.set(record.id, {done, total}),
       signal,
     });
     return statusOf(built);
