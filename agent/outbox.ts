@@ -131,9 +131,7 @@ export class Outbox implements EventLog {
     const line = `${JSON.stringify({sequence, jobId, attempt, generation, rank, json} satisfies OutboxEvent)}\n`;
     this.unwritten.push({line, sequence});
     this.unwrittenBytes += line.length;
-    this.writing ??= this.write().finally(() => {
-      this.writing = undefined;
-    });
+    this.writing ??= this.write();
   }
 
   /** Resolves when all that was appended is on disk. */
@@ -165,7 +163,7 @@ export class Outbox implements EventLog {
       const {lines, nextOffset} = await readLines(segment, offset);
       if (lines.length === 0) return [];
       const events = lines.map(line => parseOutboxLine(line));
-      const missing = events.findIndex(event => event === undefined);
+      const missing = events.indexOf(undefined);
       if (missing >= 0) throw new DamagedSegmentError(`${segment.path}: a line after byte ${offset} is not an event`);
       const later = events.filter((event): event is OutboxEvent => event !== undefined && event.sequence > sequence);
       offset = nextOffset;
@@ -197,19 +195,21 @@ export class Outbox implements EventLog {
       if (this.newest.bytes >= (this.options.segmentBytes ?? SEGMENT_BYTES)) await this.rotate();
       this.listener();
     }
+    // In the same turn as the look at what is unwritten: whatever comes later begins a new writing.
+    this.writing = undefined;
   }
 
   /** Tries until the disk takes it: nothing is ever left out because a disk was full for a while. */
   private async writeBatch(data: Buffer): Promise<void> {
     while (!this.closed) {
       try {
-        await this.active.truncate(this.newest.bytes);
         await this.active.appendFile(data);
         await this.active.datasync();
         return;
       } catch (error) {
         this.options.log.error('the outbox cannot be written; trying again', {error});
         await this.options.clock.sleep(WRITE_RETRY_MS);
+        await this.active.truncate(this.newest.bytes).catch(() => {});
       }
     }
   }

@@ -57,6 +57,8 @@ export type Upload =
   | {readonly kind: 'artifact'; readonly file: FileDigest; readonly path: string};
 
 export interface Uploads {
+  /** `listener` is called whenever `pending` of a plan may have changed. */
+  onChange(listener: (plan: GenerationPlan) => void): void;
   /** Queues an upload durably, and takes hold of its files as they are now. */
   add(plan: GenerationPlan, folder: string, upload: Upload): Promise<void>;
   /** Goes on with what an earlier agent left in the folder. */
@@ -87,4 +89,6 @@ export interface RendezvousPorts {
 
 export interface EventLog {
   append(origin: EventOrigin, type: RankEvent['type'], json: string): void;
+  /** Resolves when all that was appended is on disk. */
+  flush(): Promise<void>;
 }

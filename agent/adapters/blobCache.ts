@@ -1,0 +1,163 @@
+import {createHash, type Hash} from 'node:crypto';
+import {createReadStream} from 'node:fs';
+import {copyFile, link, mkdir, open, readdir, rename, rm, stat, utimes} from 'node:fs/promises';
+import {join} from 'node:path';
+import type {Clock} from '../../shared/clock.js';
+import type {Log} from '../../shared/log.js';
+import {sha256OfFile, syncFolder} from './durableFiles.js';
+
+/**
+ * Verified files of this node, each named by its SHA-256: shards, indexes of data sets, and files of checkpoints. All jobs share them.
+ * A file is only ever there whole: it is fetched under another name, verified, synced, renamed. The least recently used ones make room
+ * for new ones, but never those that an attempt holds.
+ */
+export interface BlobCacheOptions {
+  readonly dir: string;
+  /** What the files may take together; more only while attempts hold more. */
+  readonly maxBytes: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Blob {
+  readonly digest: string;
+  /** Undefined when only the digest is known. */
+  readonly bytes: number | undefined;
+  /** Bytes from `offset` on. */
+  fetch(offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+/** What was fetched is not what its digest says, also when fetched anew. */
+export class DigestMismatchError extends Error {
+  override readonly name = 'DigestMismatchError';
+}
+
+const FETCHES_OF_A_BAD_BLOB = 2;
+
+export class BlobCache {
+  private readonly underWay = new Map<string, Promise<void>>();
+  private readonly holders = new Map<string, Set<string>>();
+
+  private constructor(private readonly options: BlobCacheOptions) {}
+
+  static async open(options: BlobCacheOptions): Promise<BlobCache> {
+    await mkdir(join(options.dir, 'partial'), {recursive: true});
+    return new BlobCache(options);
+  }
+
+  get dir(): string {
+    return this.options.dir;
+  }
+
+  pathOf(digest: string): string {
+    return join(this.options.dir, digest);
+  }
+
+  /** Keeps a file from being removed until `holder` lets go, whether it is there yet or not. */
+  hold(digest: string, holder: string): void {
+    this.holders.set(digest, (this.holders.get(digest) ?? new Set()).add(holder));
+  }
+
+  letGo(holder: string): void {
+    for (const [digest, holders] of this.holders) if (holders.delete(holder) && holders.size === 0) this.holders.delete(digest);
+  }
+
+  /** Whether the file is here; `verify`: read it all to be sure, and drop it when it is not what its name says. */
+  async has(digest: string, bytes: number | undefined, verify: boolean): Promise<boolean> {
+    const path = this.pathOf(digest);
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined) return false;
+    const isWhole = (bytes === undefined || found.size === bytes) && (!verify || (await sha256OfFile(path)) === digest);
+    if (!isWhole) {
+      this.options.log.warn('a cached file is damaged; it is fetched again', {digest});
+      await rm(path, {force: true});
+      return false;
+    }
+    const now = new Date(this.options.clock.now());
+    await utimes(path, now, now);
+    return true;
+  }
+
+  /**
+   * Fetches a file that is not here, going on from what an earlier try left. Concurrent calls for one file share the fetch. Throws what
+   * `blob.fetch` throws (try again: nothing is lost), or `DigestMismatchError`.
+   */
+  async fetch(blob: Blob, signal: AbortSignal): Promise<void> {
+    const running = this.underWay.get(blob.digest);
+    if (running !== undefined) return running;
+    const fetching = this.fetchVerified(blob, signal).finally(() => this.underWay.delete(blob.digest));
+    this.underWay.set(blob.digest, fetching);
+    return fetching;
+  }
+
+  /** Takes over a file that this node made itself and whose digest is known. */
+  async adopt(path: string, digest: string): Promise<void> {
+    const target = this.pathOf(digest);
+    await link(path, target).catch(async error => {
+      const {code} = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST') return;
+      if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'EMLINK') throw error;
+      await copyFile(path, `${target}.new`);
+      await rename(`${target}.new`, target);
+    });
+    const now = new Date(this.options.clock.now());
+    await utimes(target, now, now);
+    await this.makeRoom();
+  }
+
+  private async fetchVerified(blob: Blob, signal: AbortSignal): Promise<void> {
+    const partial = join(this.options.dir, 'partial', blob.digest);
+    for (let tries = 1; ; tries++) {
+      const digest = await receive(partial, blob, signal);
+      if (digest === blob.digest) break;
+      await rm(partial, {force: true});
+      if (tries >= FETCHES_OF_A_BAD_BLOB) throw new DigestMismatchError(`${blob.digest} was fetched, but is ${digest}`);
+    }
+    await rename(partial, this.pathOf(blob.digest));
+    await syncFolder(this.options.dir);
+    await this.makeRoom();
+  }
+
+  /** Removes the least recently used files beyond the bound. */
+  private async makeRoom(): Promise<void> {
+    const names = (await readdir(this.options.dir)).filter(name => /^[0-9a-f]{64}$/.test(name));
+    const files = await Promise.all(names.map(async name => ({name, info: await stat(this.pathOf(name)).catch(() => undefined)})));
+    const known = files.flatMap(({name, info}) => (info === undefined ? [] : [{name, bytes: info.size, usedAt: info.mtimeMs}]));
+    let total = known.reduce((sum, file) => sum + file.bytes, 0);
+    for (const file of known.sort((a, b) => a.usedAt - b.usedAt)) {
+      if (total <= this.options.maxBytes) return;
+      if (this.holders.has(file.name)) continue;
+      await rm(this.pathOf(file.name), {force: true});
+      total -= file.bytes;
+    }
+  }
+}
+
+/** Appends what is missing to a partial file, syncs it, and tells its digest. */
+async function receive(path: string, blob: Blob, signal: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  const offset = await hashExisting(path, hash);
+  const file = await open(path, 'a');
+  try {
+    let received = offset;
+    if (blob.bytes === undefined || received < blob.bytes) {
+      for await (const chunk of blob.fetch(offset, signal)) {
+        hash.update(chunk);
+        received += chunk.length;
+        if (blob.bytes !== undefined && received > blob.bytes) break;
+        await file.appendFile(chunk);
+      }
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  return hash.digest('hex');
+}
+
+async function hashExisting(path: string, hash: Hash): Promise<number> {
+  const existing = await stat(path).catch(() => undefined);
+  if (existing === undefined) return 0;
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return existing.size;
+}

@@ -1,0 +1,171 @@
+import type {GenerationPlan} from '../shared/attemptPlan.js';
+import type {Clock} from '../shared/clock.js';
+import type {AgentServiceClient, SessionRequest, SessionResponse} from '../shared/gen/tenfold/v1/agent.js';
+import type {Log} from '../shared/log.js';
+import type {NodeIdentity, NodeReport} from '../shared/observation.js';
+import {desiredFromProto, helloToProto, outboxEventToProto, reportToProto} from '../shared/wire/agent.js';
+import {wholeNumber} from '../shared/wire/common.js';
+import {backoffMs, RECONNECT_BACKOFF} from './adapters/retrying.js';
+import type {Outbox} from './outbox.js';
+import {Bell} from './wake.js';
+
+export interface SessionDeps {
+  readonly client: Pick<AgentServiceClient, 'session'>;
+  readonly identity: NodeIdentity;
+  readonly outbox: Outbox;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Longest silence: without any change a report is sent all the same. */
+  readonly heartbeatMs: number;
+  /** What is here now. */
+  report(): NodeReport;
+  /** The coordinator's whole truth for this node. */
+  onDesired(plans: readonly GenerationPlan[]): void;
+}
+
+/** A coordinator that takes the call must say something within this. */
+const WELCOME_LIMIT_MS = 10_000;
+
+/**
+ * The one stream to the coordinator. Up: who we are, what is here (at each change, and as a heartbeat), and events from the outbox.
+ * Down: what shall run here, and what was acknowledged. When the link breaks it is made again, for ever; nothing else waits for it.
+ *
+ * Events go before the report of a change that came after them, one batch at least, so that a rank's last words are told before its end.
+ */
+export class Session {
+  private readonly bell = new Bell();
+  private reportIsDue = false;
+  private finishing = false;
+  /** The greatest fence of a leader that was heard: an older one has been overtaken (L4). */
+  private leaderGeneration = 0;
+
+  constructor(private readonly deps: SessionDeps) {
+    deps.outbox.onDurable(() => this.bell.ring());
+  }
+
+  /** Something in the report has changed. */
+  reportChanged(): void {
+    this.reportIsDue = true;
+    this.bell.ring();
+  }
+
+  /** Runs until `signal` aborts or, after `finish`, until everything is told. */
+  async run(signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    while (!signal.aborted && !(this.finishing && failures > 0)) {
+      const outcome = await this.converse(signal);
+      if (signal.aborted || (this.finishing && outcome.error === undefined)) return;
+      failures = outcome.wasWelcome ? 1 : failures + 1;
+      if (failures === 1) this.deps.log.warn('the link to the coordinator broke; what runs goes on', {error: outcome.error});
+      else this.deps.log.debug('the coordinator cannot be reached', {failures, error: outcome.error});
+      await this.deps.clock.sleep(backoffMs(RECONNECT_BACKOFF, failures, Math.random()), signal);
+    }
+  }
+
+  /** Tells what is left to tell; then `run` returns. */
+  finish(): void {
+    this.finishing = true;
+    this.reportChanged();
+  }
+
+  /** One stream from its opening to its end, which is always an outcome and never thrown. */
+  private async converse(signal: AbortSignal): Promise<{wasWelcome: boolean; error?: unknown}> {
+    const link = new AbortController();
+    const ended = AbortSignal.any([signal, link.signal]);
+    const conversation = new Conversation(this.deps.outbox.acknowledged);
+    const impatience = setTimeout(() => link.abort(new Error('the coordinator did not answer')), WELCOME_LIMIT_MS);
+    try {
+      for await (const response of this.deps.client.session(this.requests(conversation, ended), {signal: ended})) {
+        clearTimeout(impatience);
+        this.receive(response, conversation);
+      }
+      return {wasWelcome: conversation.isWelcome};
+    } catch (error) {
+      return {wasWelcome: conversation.isWelcome, error: link.signal.aborted ? link.signal.reason : error};
+    } finally {
+      clearTimeout(impatience);
+      link.abort();
+    }
+  }
+
+  private async *requests(conversation: Conversation, ended: AbortSignal): AsyncGenerator<SessionRequest> {
+    const {outbox, clock, heartbeatMs, identity} = this.deps;
+    this.reportIsDue = false;
+    yield {message: {$case: 'hello', value: helloToProto({identity, outboxId: outbox.id, report: this.deps.report()})}};
+    await conversation.welcomed(ended);
+    let sentSequence = conversation.firstAcknowledged;
+    let reportedAt = clock.monotonic();
+    while (!ended.aborted) {
+      const events = await outbox.read(sentSequence);
+      if (events.length > 0) {
+        sentSequence = events[events.length - 1]!.sequence;
+        yield {message: {$case: 'events', value: {events: events.map(outboxEventToProto)}}};
+      }
+      const untilHeartbeatMs = reportedAt + heartbeatMs - clock.monotonic();
+      if (this.reportIsDue || untilHeartbeatMs <= 0) {
+        this.reportIsDue = false;
+        reportedAt = clock.monotonic();
+        yield {message: {$case: 'report', value: reportToProto(this.deps.report())}};
+      } else if (events.length === 0) {
+        if (this.finishing && outbox.acknowledged >= outbox.durable) return;
+        await this.bell.wait(clock, untilHeartbeatMs, ended);
+      }
+    }
+  }
+
+  private receive({message}: SessionResponse, conversation: Conversation): void {
+    const {outbox, log} = this.deps;
+    switch (message?.$case) {
+      case 'welcome': {
+        this.heedLeader(wholeNumber(message.value.leaderGeneration, 'welcome.leader_generation'));
+        outbox.acknowledge(wholeNumber(message.value.acknowledgedSequence, 'welcome.acknowledged_sequence'));
+        log.info('connected to the coordinator', {version: message.value.coordinatorVersion, leader: this.leaderGeneration});
+        conversation.welcome(wholeNumber(message.value.acknowledgedSequence, 'welcome.acknowledged_sequence'));
+        return;
+      }
+      case 'desired': {
+        const desired = desiredFromProto(message.value);
+        this.heedLeader(desired.leaderGeneration);
+        this.deps.onDesired(desired.plans);
+        return;
+      }
+      case 'acknowledged':
+        outbox.acknowledge(wholeNumber(message.value.sequence, 'acknowledged.sequence'));
+        if (this.finishing) this.bell.ring();
+        return;
+      case undefined:
+        // A message of a newer coordinator: what it is for cannot be known here.
+        return;
+    }
+  }
+
+  private heedLeader(generation: number): void {
+    if (generation < this.leaderGeneration)
+      throw new Error(
+        `a leader of generation ${generation} spoke after one of ${this.leaderGeneration}; if the cluster's etcd was made anew, restart this agent`,
+      );
+    this.leaderGeneration = generation;
+  }
+}
+
+/** What both directions of one stream share. */
+class Conversation {
+  isWelcome = false;
+  private readonly arrival = new AbortController();
+
+  /** `firstAcknowledged`: what the coordinator has of this outbox; events are sent from the next one on. */
+  constructor(public firstAcknowledged: number) {}
+
+  welcome(acknowledgedSequence: number): void {
+    this.isWelcome = true;
+    this.firstAcknowledged = acknowledgedSequence;
+    this.arrival.abort();
+  }
+
+  /** Resolves when the coordinator has welcomed us, or the stream has ended. */
+  welcomed(ended: AbortSignal): Promise<void> {
+    const either = AbortSignal.any([this.arrival.signal, ended]);
+    if (either.aborted) return Promise.resolve();
+    return new Promise(resolve => either.addEventListener('abort', () => resolve(), {once: true}));
+  }
+}
