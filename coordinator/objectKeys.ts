@@ -1,13 +1,13 @@
-/** Where bulk lies in the object store. */
+import type {FileDigest} from '../shared/checkpoint.js';
+
+/** Where bulk lies in the object store. What is complete there is never written again: other bytes lie at another key. */
 export const objectKeys = {
   /** A shard's, or a data set index's, bytes by their SHA-256. */
   blob: (digest: string): string => `blobs/${digest}`,
-  /**
-   * A file of a checkpoint. The attempt is part of it: a later attempt may reach the same step with other bytes, and a committed file is
-   * never written again.
-   */
+  /** Below it lie the files of one checkpoint. A later attempt may reach the same step with other bytes. */
+  checkpoint: (jobId: string, step: number, attempt: number): string => `jobs/${jobId}/checkpoints/${step}/attempt-${attempt}/`,
   checkpointFile: (jobId: string, step: number, attempt: number, name: string): string =>
-    `jobs/${jobId}/checkpoints/${step}/attempt-${attempt}/${name}`,
-  /** A file of the run folder, named by the attempt that made it for the same reason. */
-  artifact: (jobId: string, attempt: number, path: string): string => `jobs/${jobId}/artifacts/attempt-${attempt}/${path}`,
+    `${objectKeys.checkpoint(jobId, step, attempt)}${name}`,
+  /** A file of the run folder, `file.name` being its path there. It may be made again and differ: `results.csv`, the best weights. */
+  artifact: (jobId: string, file: FileDigest): string => `jobs/${jobId}/artifacts/${file.sha256.slice(0, 16)}/${file.name}`,
 } as const;
