@@ -21,7 +21,12 @@ export class DatasetService implements pb.DatasetServiceImplementation {
     if (request.requestId.length > MAX_REQUEST_ID)
       throw invalid({path: 'request_id', message: `must not be longer than ${MAX_REQUEST_ID} characters`});
     const requestId = `datasets.${request.requestId || randomBytes(16).toString('hex')}`;
-    const {id} = await this.parts.datasets.create({id: request.datasetId || undefined, source: request.source, requestId});
+    const {id} = await this.parts.datasets.create({
+      id: request.datasetId || undefined,
+      source: request.source,
+      requestId,
+      skipBadSamples: request.skipBadSamples,
+    });
     return this.view(this.record(`datasets/${id}`));
   }
 

@@ -52,7 +52,7 @@ function findDownload(parts: ApiParts, views: JobViews, name: string): Download 
 
 function findArtifact({state}: ApiParts, jobId: string, path: string): Download | undefined {
   const artifact = state.artifacts.get(jobId)?.find(({file}) => file.name === path);
-  return artifact && {file: artifact.file, key: objectKeys.artifact(jobId, artifact.attempt, path)};
+  return artifact && {file: artifact.file, key: objectKeys.artifact(jobId, artifact.file)};
 }
 
 function findCheckpointFile({state}: ApiParts, jobId: string, path: string): Download | undefined {

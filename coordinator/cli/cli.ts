@@ -7,6 +7,7 @@ import {clientFactory, openChannel} from '../../shared/grpc.js';
 import {showHostPort} from '../../shared/settings.js';
 import {clientCredentials} from '../../shared/tls.js';
 import {type ClientConfig, resolveClientConfig} from './clientConfig.js';
+import {EXIT, type ExitCode} from './exitCodes.js';
 import {type Style, styleFor} from './render/style.js';
 
 /** A stream of the process, or of a test. */
@@ -37,6 +38,8 @@ export class Cli {
   readonly errStyle: Style;
   /** Where the coordinator was looked for; undefined until a command asked. */
   address: string | undefined;
+  /** How the process ends, unless something throws. */
+  exitCode: ExitCode = EXIT.done;
   private channel: Channel | undefined;
 
   constructor(readonly around: Surroundings) {
