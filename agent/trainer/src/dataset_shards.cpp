@@ -40,7 +40,7 @@ uint64_t little_endian_u64(const uint8_t* bytes) {
 
 /// A shard's header and the bytes behind it.
 struct Shard {
-  Json samples;
+  Json header;
   std::span<const uint8_t> images;
 };
 
@@ -51,7 +51,13 @@ Shard split_shard(std::span<const uint8_t> bytes, const std::string& where) {
   if (header_bytes > bytes.size() - kPrefixBytes)
     throw DataError(where + ": truncated: the header is said to have " + std::to_string(header_bytes) + " bytes");
   const auto header = bytes.subspan(kPrefixBytes, static_cast<size_t>(header_bytes));
-  return {parse(header, where).at("samples"), bytes.subspan(kPrefixBytes + header.size())};
+  return {parse(header, where), bytes.subspan(kPrefixBytes + header.size())};
+}
+
+const Json& list_at(const Json& object, const char* key) {
+  const Json& list = object.at(key);
+  if (!list.is_array()) throw DataError(std::string("\"") + key + "\" is not a list");
+  return list;
 }
 
 /// A JSON integer within 0..limit. Throws DataError.
@@ -88,7 +94,7 @@ void add_sample(const Json& entry, std::span<const uint8_t> images, Dataset::Sto
   const uint64_t offset = whole_number(entry, "offset", images.size());
   const uint64_t bytes = whole_number(entry, "bytes", images.size() - offset);
   record.bytes = images.subspan(static_cast<size_t>(offset), static_cast<size_t>(bytes));
-  storage.add(std::move(record), read_labels(entry.at("labels"), storage.names.size()));
+  storage.add(std::move(record), read_labels(list_at(entry, "labels"), storage.names.size()));
 }
 
 /// Runs `step`; whatever is wrong in it is reported as a DataError that begins with `where`.
@@ -122,7 +128,7 @@ void add_shard(const Json& entry, const std::filesystem::path& dir, bool verify,
   const size_t before = storage.samples.size();
   reporting(path.string(), [&] {
     const Shard shard = split_shard(bytes, "header");
-    for (const Json& sample : shard.samples)
+    for (const Json& sample : list_at(shard.header, "samples"))
       reporting("sample " + std::to_string(storage.samples.size()), [&] { add_sample(sample, shard.images, storage); });
     if (storage.samples.size() - before != whole_number(entry, "samples", UINT32_MAX))
       throw DataError("has another number of samples than the index says");
@@ -136,7 +142,7 @@ void read_index(const Json& index, const std::filesystem::path& dir, const std::
   if (storage.names.empty()) throw DataError("names no class");
   if (!index.at("splits").contains(split)) throw DataError("has no split \"" + split + "\"");
   const Json& entry = index["splits"][split];
-  for (const Json& shard : entry.at("shards")) add_shard(shard, dir, verify, storage);
+  for (const Json& shard : list_at(entry, "shards")) add_shard(shard, dir, verify, storage);
   if (storage.samples.size() != whole_number(entry, "samples", UINT32_MAX))
     throw DataError("split \"" + split + "\" has " + std::to_string(storage.samples.size()) + " samples, not the " +
                     entry["samples"].dump() + " it declares");

@@ -1,0 +1,279 @@
+#include "augment.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "data_fixtures.h"
+#include "hsv.h"
+#include "picture_store.h"
+
+namespace tenfold {
+namespace {
+
+constexpr int kSize = 128;
+constexpr int kSamples = 12;
+
+/// A network input in memory, with its labels.
+struct Input {
+  std::vector<uint8_t> planes = std::vector<uint8_t>(3 * kSize * kSize);
+  std::vector<Label> labels;
+  LetterboxInfo info;
+
+  PlanarOut out() { return {planes.data(), kSize}; }
+  Rgb at(int x, int y) const {
+    const size_t i = static_cast<size_t>(y * kSize + x);
+    return {planes[i], planes[kSize * kSize + i], planes[2 * kSize * kSize + i]};
+  }
+  bool shows(int cls, int x, int y) const { return testing::shows(cls, at(x, y)); }
+};
+
+/// Edges of a label in pixels.
+struct Box {
+  double left, top, right, bottom;
+  explicit Box(const Label& l)
+      : left((l.cx - l.w / 2) * kSize),
+        top((l.cy - l.h / 2) * kSize),
+        right((l.cx + l.w / 2) * kSize),
+        bottom((l.cy + l.h / 2) * kSize) {}
+  bool holds(double x, double y, double slack) const {
+    return x > left - slack && x < right + slack && y > top - slack && y < bottom + slack;
+  }
+};
+
+class Augmentation : public ::testing::Test {
+ protected:
+  Input augmented(int64_t id, const AugmentOptions& options, uint64_t seed = 0, int64_t epoch = 1) {
+    Input input;
+    input.labels = augment(id, kSamples, options, SampleRng(seed, epoch, id), pictures_, input.out());
+    return input;
+  }
+
+  Input letterboxed(int64_t id) {
+    Input input;
+    input.info = letterbox(*pictures_(id), input.out(), input.labels);
+    return input;
+  }
+
+  testing::TemporaryFolder folder_;
+  PictureStore store_{testing::scenes_dataset(folder_.path(), kSamples), kSize, 1 << 30};
+  std::vector<Corrupt> corrupt_;
+  PictureSource pictures_ = [this](int64_t id) { return store_.get(id, corrupt_); };
+};
+
+/// Colours stay, so that objects can be found again in the picture.
+AugmentOptions geometry_only() {
+  AugmentOptions options;
+  options.hsv_h = options.hsv_s = options.hsv_v = 0;
+  return options;
+}
+
+/// The most pixels that `dropped` objects can show: one that shows more than a tenth of its area keeps its label. The
+/// largest object has 0.5 x 0.6 of the picture and may be enlarged by half.
+int most_unlabelled_pixels(size_t dropped) {
+  constexpr double kLargestObject = 0.5 * kSize * 0.6 * kSize * 1.5 * 1.5;
+  return static_cast<int>(0.1 * kLargestObject * static_cast<double>(dropped));
+}
+
+/// Object pixels that no box of their class encloses.
+int pixels_outside_boxes(const Input& input) {
+  int outside = 0;
+  for (int cls = 0; cls < 6; ++cls)
+    for (int y = 0; y < kSize; ++y)
+      for (int x = 0; x < kSize; ++x)
+        outside += input.shows(cls, x, y) && std::ranges::none_of(input.labels, [&](const Label& label) {
+                     return label.cls == cls && Box(label).holds(x + 0.5, y + 0.5, 1.0);
+                   });
+  return outside;
+}
+
+/// Whether object pixels reach all four edges of the box, within `slack` pixels.
+bool tight(const Input& input, const Label& label, double slack) {
+  const Box box(label);
+  double left = kSize, top = kSize, right = 0, bottom = 0;
+  for (int y = 0; y < kSize; ++y)
+    for (int x = 0; x < kSize; ++x)
+      if (box.holds(x + 0.5, y + 0.5, 1.0) && input.shows(label.cls, x, y)) {
+        left = std::min(left, double(x)), right = std::max(right, x + 1.0);
+        top = std::min(top, double(y)), bottom = std::max(bottom, y + 1.0);
+      }
+  return std::abs(left - box.left) <= slack && std::abs(right - box.right) <= slack &&
+         std::abs(top - box.top) <= slack && std::abs(bottom - box.bottom) <= slack;
+}
+
+TEST_F(Augmentation, LetterboxKeepsProportionsAndCentresOnGrey) {
+  for (int64_t id = 0; id < 4; ++id) {
+    const Input input = letterboxed(id);
+    ASSERT_EQ(input.labels.size(), 1U);
+    EXPECT_EQ(pixels_outside_boxes(input), 0) << id;
+    EXPECT_TRUE(tight(input, input.labels[0], 1.6)) << id;
+  }
+  const Input wide = letterboxed(3);  // 150 x 60 -> 128 x 51
+  EXPECT_EQ(wide.info.original_width, 150);
+  EXPECT_EQ(wide.info.original_height, 60);
+  EXPECT_FLOAT_EQ(wide.info.scale, 128.0f / 150);
+  EXPECT_EQ(wide.info.pad_x, 0);
+  EXPECT_EQ(wide.info.pad_y, 38);
+  EXPECT_EQ(wide.at(64, 37).r, 114);
+  EXPECT_EQ(wide.at(3, 38).r, 50);  // the scene's background
+  EXPECT_EQ(wide.at(3, 38 + 50).r, 50);
+  EXPECT_EQ(wide.at(64, 38 + 51).r, 114);
+}
+
+TEST_F(Augmentation, LetterboxMapsOriginalPixelsByScaleAndPad) {
+  const Input input = letterboxed(1);  // 64 x 96
+  const Label original = store_.dataset().labels(1)[0], placed = input.labels[0];
+  EXPECT_NEAR(placed.cx * kSize, original.cx * 64 * input.info.scale + input.info.pad_x, 0.5);
+  EXPECT_NEAR(placed.cy * kSize, original.cy * 96 * input.info.scale + input.info.pad_y, 0.5);
+  EXPECT_NEAR(placed.w * kSize, original.w * 64 * input.info.scale, 0.5);
+}
+
+TEST_F(Augmentation, BoxesStayOnTheirObjectsInMosaics) {
+  int labels = 0;
+  for (int64_t id = 0; id < kSamples; ++id)
+    for (int64_t epoch = 1; epoch <= 10; ++epoch) {
+      const Input input = augmented(id, geometry_only(), 0, epoch);
+      labels += static_cast<int>(input.labels.size());
+      for (const Label& label : input.labels) EXPECT_TRUE(tight(input, label, 1.6)) << id << " in epoch " << epoch;
+      ASSERT_LE(input.labels.size(), 4U);
+      EXPECT_LE(pixels_outside_boxes(input), most_unlabelled_pixels(4 - input.labels.size()))
+          << id << " in epoch " << epoch;
+    }
+  EXPECT_GT(labels, 10 * kSamples);
+}
+
+TEST_F(Augmentation, BoxesStayOnTheirObjectsWithoutMosaicAndWithBothFlips) {
+  AugmentOptions options = geometry_only();
+  options.mosaic = 0;
+  options.flipud = 0.5f;
+  for (int64_t id = 0; id < kSamples; ++id)
+    for (int64_t epoch = 1; epoch <= 10; ++epoch) {
+      const Input input = augmented(id, options, 0, epoch);
+      for (const Label& label : input.labels) EXPECT_TRUE(tight(input, label, 1.6)) << id << " in epoch " << epoch;
+      ASSERT_EQ(input.labels.size(), 1U);
+      EXPECT_EQ(pixels_outside_boxes(input), 0) << id << " in epoch " << epoch;
+    }
+}
+
+TEST_F(Augmentation, BoxesEncloseTurnedShearedAndTiltedObjects) {
+  AugmentOptions options = geometry_only();
+  options.degrees = 30;
+  options.shear = 8;
+  for (const float perspective : {0.0f, 0.0005f}) {
+    options.perspective = perspective;
+    for (int64_t id = 0; id < kSamples; ++id)
+      for (int64_t epoch = 1; epoch <= 4; ++epoch) {
+        const Input input = augmented(id, options, 0, epoch);
+        EXPECT_LE(pixels_outside_boxes(input), most_unlabelled_pixels(4 - input.labels.size()))
+            << id << " in epoch " << epoch;
+      }
+  }
+}
+
+TEST_F(Augmentation, NothingIsChangedWhenEverythingIsOff) {
+  AugmentOptions options = geometry_only();
+  options.mosaic = options.translate = options.scale = options.fliplr = 0;
+  for (int64_t id = 0; id < kSamples; ++id) {
+    const Input input = augmented(id, options), plain = letterboxed(id);
+    EXPECT_EQ(input.planes, plain.planes) << id;
+    ASSERT_EQ(input.labels.size(), 1U);
+    EXPECT_NEAR(input.labels[0].cx, plain.labels[0].cx, 1e-6);
+    EXPECT_NEAR(input.labels[0].h, plain.labels[0].h, 1e-6);
+  }
+}
+
+TEST_F(Augmentation, IsAFunctionOfSeedEpochAndSample) {
+  const Input first = augmented(3, {}, 7, 2), again = augmented(3, {}, 7, 2);
+  EXPECT_EQ(first.planes, again.planes);
+  EXPECT_EQ(first.labels, again.labels);
+  EXPECT_NE(first.planes, augmented(3, {}, 8, 2).planes);
+  EXPECT_NE(first.planes, augmented(3, {}, 7, 3).planes);
+  EXPECT_NE(first.planes, augmented(4, {}, 7, 2).planes);
+}
+
+TEST_F(Augmentation, MosaicDrawsFromTheWholeDataSet) {
+  std::vector<int> seen(6);
+  for (int64_t epoch = 1; epoch <= 30; ++epoch)
+    for (const Label& label : augmented(0, geometry_only(), 0, epoch).labels) ++seen[static_cast<size_t>(label.cls)];
+  for (size_t cls = 0; cls < seen.size(); ++cls) EXPECT_GT(seen[cls], 0) << cls;
+}
+
+TEST_F(Augmentation, MixupKeepsTheLabelsOfBoth) {
+  AugmentOptions options = geometry_only();
+  options.mosaic = options.translate = options.scale = options.fliplr = 0;
+  options.mixup = 1;
+  EXPECT_EQ(augmented(5, options).labels.size(), 2U);
+}
+
+TEST_F(Augmentation, EveryLabelLiesWithinThePicture) {
+  AugmentOptions options;
+  options.mixup = 0.5f;
+  options.degrees = 45;
+  for (int64_t id = 0; id < kSamples; ++id)
+    for (int64_t epoch = 1; epoch <= 10; ++epoch)
+      for (const Label& l : augmented(id, options, 1, epoch).labels) {
+        EXPECT_GE(l.cx - l.w / 2, -1e-6);
+        EXPECT_GE(l.cy - l.h / 2, -1e-6);
+        EXPECT_LE(l.cx + l.w / 2, 1 + 1e-6);
+        EXPECT_LE(l.cy + l.h / 2, 1 + 1e-6);
+        EXPECT_GT(l.w * kSize, 2);
+        EXPECT_GT(l.h * kSize, 2);
+      }
+}
+
+// --- Colours
+// -----------------------------------------------------------------------------------------------------------
+
+Rgb changed(Rgb colour, HsvGains gains) {
+  std::vector<uint8_t> planes{colour.r, colour.g, colour.b};
+  change_colours({planes.data(), 1}, gains);
+  return {planes[0], planes[1], planes[2]};
+}
+
+void expect_colour(Rgb actual, Rgb expected) {
+  EXPECT_NEAR(actual.r, expected.r, 1);
+  EXPECT_NEAR(actual.g, expected.g, 1);
+  EXPECT_NEAR(actual.b, expected.b, 1);
+}
+
+TEST(Hsv, GainsOfOneChangeNothing) {
+  for (int r = 0; r < 256; r += 15)
+    for (int g = 0; g < 256; g += 15)
+      for (int b = 0; b < 256; b += 15) {
+        const Rgb colour{uint8_t(r), uint8_t(g), uint8_t(b)};
+        const Rgb same = changed(colour, {});
+        ASSERT_NEAR(same.r, r, 1);
+        ASSERT_NEAR(same.g, g, 1);
+        ASSERT_NEAR(same.b, b, 1);
+      }
+}
+
+TEST(Hsv, ValueSaturationAndHueDoWhatTheirNamesSay) {
+  expect_colour(changed({100, 50, 20}, {1, 1, 1.5f}), {150, 75, 30});
+  expect_colour(changed({200, 100, 40}, {1, 1, 2}), {255, 128, 51});  // white is the limit, the hue stays
+  expect_colour(changed({100, 50, 50}, {1, 0, 1}), {100, 100, 100});
+  expect_colour(changed({100, 50, 50}, {1, 1.5f, 1}), {100, 25, 25});
+  expect_colour(changed({0, 255, 0}, {1.5f, 1, 1}), {0, 0 + 255, 255});   // 120 degrees -> 180
+  expect_colour(changed({0, 0, 255}, {1.75f, 1, 1}), {255, 0 + 255, 0});  // 240 degrees -> 420, which is 60
+  expect_colour(changed({77, 77, 77}, {1.5f, 1.5f, 1}), {77, 77, 77});
+}
+
+TEST(Hsv, EveryPixelOfALongRowIsTreatedAlike) {
+  constexpr int kLong = 67;  // not a multiple of any vector's width
+  std::vector<uint8_t> planes(3 * kLong * kLong);
+  for (size_t i = 0; i < planes.size(); ++i) planes[i] = static_cast<uint8_t>(i * 2654435761U >> 24);
+  const std::vector<uint8_t> before = planes;
+  const HsvGains gains{1.01f, 1.4f, 0.8f};
+  change_colours({planes.data(), kLong}, gains);
+  constexpr size_t kPlane = kLong * kLong;
+  for (size_t i = 0; i < kPlane; ++i) {
+    const Rgb alone = changed({before[i], before[kPlane + i], before[2 * kPlane + i]}, gains);
+    ASSERT_EQ(planes[i], alone.r) << i;
+    ASSERT_EQ(planes[kPlane + i], alone.g) << i;
+    ASSERT_EQ(planes[2 * kPlane + i], alone.b) << i;
+  }
+}
+
+}  // namespace
+}  // namespace tenfold

@@ -1,0 +1,173 @@
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "data_fixtures.h"
+#include "label_file.h"
+
+namespace tenfold {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::TemporaryFolder;
+using testing::write_file;
+
+/// A YOLO folder: three train images (one in a subfolder, one background without a label file) and one val image.
+class YoloFolder : public ::testing::Test {
+ protected:
+  YoloFolder() {
+    add_image("images/train/a.jpg");
+    add_image("images/train/deeper/b.png");
+    add_image("images/train/background.jpg");
+    add_image("images/val/c.jpg");
+    write_file(folder_ / "labels/train/a.txt", std::string("0 0.5 0.5 0.2 0.4\n1 0.25 0.25 0.1 0.1\n"));
+    write_file(folder_ / "labels/train/deeper/b.txt", std::string("1 0.5 0.5 1 1\r\n\r\n"));
+    write_file(folder_ / "labels/val/c.txt", std::string());
+  }
+
+  void add_image(const std::string& name) const {
+    write_file(folder_ / name, testing::scene_sample(name, 40, 30, {}).file);
+  }
+
+  Dataset open(const std::string& yaml, const std::string& split = "train") const {
+    write_file(folder_ / "data.yaml", yaml);
+    return Dataset::open_yaml(folder_ / "data.yaml", split);
+  }
+
+  std::vector<std::string> names_of(const Dataset& dataset) const {
+    std::vector<std::string> names;
+    for (int64_t id = 0; id < dataset.size(); ++id) names.push_back(dataset.sample(id).name);
+    return names;
+  }
+
+  std::string refusal(const std::string& yaml, const std::string& split = "train") const {
+    try {
+      open(yaml, split);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  TemporaryFolder folder_;
+};
+
+const std::vector<std::string> kTrainImages{"images/train/a.jpg", "images/train/background.jpg",
+                                            "images/train/deeper/b.png"};
+
+bool mentions(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_F(YoloFolder, IsReadFromAFolderWithItsLabels) {
+  const Dataset dataset = open("path: .\ntrain: images/train\nval: images/val\nnames: {0: cat, 1: dog}\n");
+  EXPECT_EQ(names_of(dataset), kTrainImages);
+  EXPECT_EQ(dataset.names(), (std::vector<std::string>{"cat", "dog"}));
+  const Sample sample = dataset.sample(0);
+  EXPECT_EQ(sample.width, 40);
+  EXPECT_EQ(sample.height, 30);
+  ASSERT_EQ(sample.labels.size(), 2U);
+  EXPECT_EQ(sample.labels[1], (Label{1, 0.25f, 0.25f, 0.1f, 0.1f}));
+  EXPECT_EQ(decode_image(sample.bytes).width, 40);
+  EXPECT_TRUE(dataset.labels(1).empty());
+  EXPECT_EQ(dataset.labels(2).size(), 1U);
+}
+
+TEST_F(YoloFolder, AnEmptyLabelFileIsBackground) {
+  const Dataset dataset = open("val: images/val\nnames: [cat, dog]\n", "val");
+  EXPECT_EQ(dataset.size(), 1);
+  EXPECT_TRUE(dataset.labels(0).empty());
+}
+
+TEST_F(YoloFolder, EntriesMayBeListsGlobsAndTextFiles) {
+  EXPECT_EQ(names_of(open("train: [images/train/deeper, images/train/a.jpg]\nnames: [cat, dog]\n")),
+            (std::vector<std::string>{"images/train/a.jpg", "images/train/deeper/b.png"}));
+  EXPECT_EQ(names_of(open("train: images/train/*.jpg\nnames: [cat, dog]\n")),
+            (std::vector<std::string>{"images/train/a.jpg", "images/train/background.jpg"}));
+  write_file(folder_ / "lists/train.txt",
+             "../images/train/a.jpg\n\nimages/val/c.jpg\r\n" + (folder_ / "images/train/deeper/b.png").string());
+  EXPECT_EQ(names_of(open("train: lists/train.txt\nnames: [cat, dog]\n")),
+            (std::vector<std::string>{"images/train/a.jpg", "images/train/deeper/b.png", "images/val/c.jpg"}));
+}
+
+TEST_F(YoloFolder, TheSameImageNamedTwiceCountsOnce) {
+  EXPECT_EQ(open("train: [images/train, images/train/a.jpg]\nnames: [cat, dog]\n").size(), 3);
+}
+
+TEST_F(YoloFolder, PathsAreResolvedAgainstTheYamlFirst) {
+  // From a folder that has another images/train: the one beside the yaml counts.
+  const TemporaryFolder elsewhere;
+  write_file(elsewhere / "images/train/wrong.jpg", std::string("x"));
+  const fs::path before = fs::current_path();
+  fs::current_path(elsewhere.path());
+  const auto names = names_of(open("train: images/train\nnames: [cat, dog]\n"));
+  fs::current_path(before);
+  EXPECT_EQ(names, kTrainImages);
+}
+
+TEST_F(YoloFolder, NamesMayComeFromNcAlone) {
+  EXPECT_EQ(open("train: images/train\nnc: 2\n").names(), (std::vector<std::string>{"class0", "class1"}));
+}
+
+TEST_F(YoloFolder, AYamlThatIsWrongIsRefusedWithTheReason) {
+  EXPECT_TRUE(mentions(refusal("train: images/train\n"), "no class is named"));
+  EXPECT_TRUE(mentions(refusal("train: images/train\nnames: [a, b]\nnc: 3\n"), "nc is 3, but 2 names"));
+  EXPECT_TRUE(mentions(refusal("train: images/train\nnames: {0: a, 2: b}\n"), "numbered 0..1, found 2"));
+  EXPECT_TRUE(mentions(refusal("val: images/val\nnames: [a, b]\n"), "has no \"train\""));
+  EXPECT_TRUE(mentions(refusal("train: images/nowhere\nnames: [a, b]\n"), "images/nowhere: not found"));
+  EXPECT_TRUE(mentions(refusal("path: nowhere\ntrain: images\nnames: [a, b]\n"), "nowhere is no folder"));
+  EXPECT_TRUE(mentions(refusal("train: labels\nnames: [a, b]\n"), "has no images"));
+  EXPECT_TRUE(mentions(refusal("- a\n- b\n"), "not a map"));
+  EXPECT_TRUE(mentions(refusal("names: [a, b\n"), "data.yaml"));
+  EXPECT_THROW(Dataset::open_yaml(folder_ / "none.yaml", "train"), DataError);
+}
+
+TEST_F(YoloFolder, EveryBadLabelIsListedAtOnce) {
+  write_file(folder_ / "labels/train/a.txt", std::string("0 0.5 0.5 0.2 0.4\n2 0.5 0.5 0.1 0.1\n0 1.5 0.5 0.1 0.1\n"));
+  write_file(folder_ / "labels/train/background.txt", std::string("0 0.5 0.5\nzero 1 1 1 1\n0 nan 0.5 0.1 0.1\n"));
+  const std::string message = refusal("train: images/train\nnames: [cat, dog]\n");
+  for (const char* part : {"a.txt: line 2: class 2", "a.txt: line 3: coordinate 1.5", "background.txt: line 1: not",
+                           "background.txt: line 2: not", "background.txt: line 3: not"})
+    EXPECT_TRUE(mentions(message, part)) << part << " in " << message;
+}
+
+TEST_F(YoloFolder, AFormatThatIsNotReadIsNamedRatherThanSkipped) {
+  write_file(folder_ / "images/train/old.bmp", std::string("BM"));
+  EXPECT_TRUE(mentions(refusal("train: images/train\nnames: [cat, dog]\n"), "old.bmp: this format is not read"));
+}
+
+TEST_F(YoloFolder, DoubleAndEmptyBoxesAreLeftOutWithAWarning) {
+  write_file(folder_ / "labels/train/a.txt", std::string("0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0 0.4\n"));
+  const Dataset dataset = open("train: images/train\nnames: [cat, dog]\n");
+  EXPECT_EQ(dataset.labels(0).size(), 1U);
+  EXPECT_EQ(dataset.warnings().size(), 2U);
+}
+
+TEST_F(YoloFolder, AnImageThatVanishesLaterIsEmptyNotFatal) {
+  const Dataset dataset = open("train: images/train\nnames: [cat, dog]\n");
+  fs::remove(folder_ / "images/train/a.jpg");
+  const Sample sample = dataset.sample(0);
+  EXPECT_TRUE(sample.bytes.empty());
+  EXPECT_EQ(sample.width, 0);
+}
+
+TEST(LabelFile, AnOutlineBecomesTheBoxAroundIt) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.txt", std::string("3 0.1 0.2 0.5 0.2 0.5 0.6 0.3 0.8\n"));
+  const LabelFile file = read_label_file(folder / "a.txt", 4);
+  ASSERT_EQ(file.labels.size(), 1U);
+  EXPECT_EQ(file.labels[0].cls, 3);
+  EXPECT_FLOAT_EQ(file.labels[0].cx, 0.3f);
+  EXPECT_FLOAT_EQ(file.labels[0].cy, 0.5f);
+  EXPECT_FLOAT_EQ(file.labels[0].w, 0.4f);
+  EXPECT_FLOAT_EQ(file.labels[0].h, 0.6f);
+}
+
+TEST(LabelFile, LabelsLieBesideTheLastImagesFolder) {
+  EXPECT_EQ(label_path_of("/data/images/a/images/train/x.jpg"), fs::path("/data/images/a/labels/train/x.txt"));
+  EXPECT_EQ(label_path_of("/data/pictures/x.jpeg"), fs::path("/data/pictures/x.txt"));
+  EXPECT_EQ(label_path_of("images/x.y.png"), fs::path("labels/x.y.txt"));
+}
+
+}  // namespace
+}  // namespace tenfold

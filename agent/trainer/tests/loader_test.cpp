@@ -1,0 +1,223 @@
+#include "loader.h"
+
+#include <ATen/ops/equal.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "batch_picture.h"
+#include "data_fixtures.h"
+#include "sample_order.h"
+
+namespace tenfold {
+namespace {
+
+constexpr int kSize = 64;
+constexpr int kSamples = 24;
+
+using Batches = std::vector<std::vector<int64_t>>;
+
+class LoaderTest : public ::testing::Test {
+ protected:
+  LoaderOptions options(int threads = 1) const {
+    LoaderOptions options;
+    options.imgsz = kSize;
+    options.seed = 5;
+    options.threads = threads;
+    options.prefetch = 3;
+    return options;
+  }
+
+  testing::TemporaryFolder folder_;
+  Dataset dataset_ = testing::scenes_dataset(folder_.path(), kSamples);
+};
+
+/// The ids of one rank's batches of an epoch.
+Batches batches_of(int64_t epoch, int64_t batch, int world_size = 1, int rank = 0) {
+  const auto order = permutation(5, epoch, kSamples);
+  Batches batches;
+  for (int64_t offset = 0; offset < kSamples; offset += batch) {
+    batches.emplace_back();
+    for (const int64_t position : rank_positions(kSamples, batch, offset, world_size, rank))
+      batches.back().push_back(order[static_cast<size_t>(position)]);
+  }
+  return batches;
+}
+
+std::vector<Batch> all(Loader& loader) {
+  std::vector<Batch> batches;
+  while (auto batch = loader.next()) batches.push_back(std::move(*batch));
+  return batches;
+}
+
+bool same(const Batch& a, const Batch& b) {
+  return a.ids == b.ids && at::equal(a.images, b.images) && at::equal(a.targets, b.targets);
+}
+
+TEST_F(LoaderTest, HandsOutTheBatchesInOrderWithTheirShapes) {
+  Loader loader(dataset_, options(2));
+  const auto expected = batches_of(1, 7);
+  loader.start(1, expected, AugmentOptions{});
+  const auto batches = all(loader);
+  ASSERT_EQ(batches.size(), expected.size());
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const auto count = static_cast<int64_t>(expected[i].size());
+    EXPECT_EQ(batches[i].ids, expected[i]);
+    EXPECT_EQ(batches[i].images.sizes(), (at::IntArrayRef{count, 3, kSize, kSize}));
+    EXPECT_EQ(batches[i].images.scalar_type(), at::kByte);
+    EXPECT_EQ(batches[i].targets.size(1), 6);
+    EXPECT_EQ(batches[i].targets.scalar_type(), at::kFloat);
+  }
+  EXPECT_FALSE(loader.next().has_value());
+}
+
+TEST_F(LoaderTest, OneThreadAndThreeGiveTheSameBits) {
+  Loader one(dataset_, options(1)), three(dataset_, options(3));
+  for (int64_t epoch = 1; epoch <= 2; ++epoch) {
+    one.start(epoch, batches_of(epoch, 8), AugmentOptions{});
+    three.start(epoch, batches_of(epoch, 8), AugmentOptions{});
+    const auto a = all(one), b = all(three);
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same(a[i], b[i])) << "epoch " << epoch << " batch " << i;
+  }
+}
+
+TEST_F(LoaderTest, TheCacheChangesNothing) {
+  LoaderOptions uncached = options(2), scarce = options(2);
+  uncached.cache_bytes = 0;
+  scarce.cache_bytes = 5 * kSize * kSize * 3;  // a few of the pictures
+  Loader with(dataset_, options(2)), without(dataset_, uncached), with_some(dataset_, scarce);
+  for (Loader* loader : {&with, &without, &with_some}) loader->start(1, batches_of(1, 8), AugmentOptions{});
+  const auto a = all(with), b = all(without), c = all(with_some);
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_TRUE(same(a[i], b[i])) << i;
+    EXPECT_TRUE(same(a[i], c[i])) << i;
+  }
+}
+
+TEST_F(LoaderTest, ASampleLooksTheSameOnEveryRank) {
+  Loader whole(dataset_, options());
+  whole.start(1, batches_of(1, 8), AugmentOptions{});
+  std::map<int64_t, at::Tensor> by_id;
+  for (const Batch& batch : all(whole))
+    for (size_t i = 0; i < batch.ids.size(); ++i) by_id[batch.ids[i]] = batch.images[static_cast<int64_t>(i)];
+
+  size_t seen = 0;
+  for (int rank = 0; rank < 3; ++rank) {
+    Loader loader(dataset_, options());
+    loader.start(1, batches_of(1, 8, 3, rank), AugmentOptions{});
+    for (const Batch& batch : all(loader))
+      for (size_t i = 0; i < batch.ids.size(); ++i, ++seen)
+        EXPECT_TRUE(at::equal(by_id.at(batch.ids[i]), batch.images[static_cast<int64_t>(i)])) << batch.ids[i];
+  }
+  EXPECT_EQ(seen, static_cast<size_t>(kSamples));
+}
+
+TEST_F(LoaderTest, AnEmptyBatchKeepsItsPlace) {
+  Loader loader(dataset_, options(2));
+  loader.start(1, {{3}, {}, {}, {}, {}, {4, 5}}, std::nullopt);
+  const auto batches = all(loader);
+  ASSERT_EQ(batches.size(), 6U);
+  EXPECT_EQ(batches[1].images.size(0), 0);
+  EXPECT_EQ(batches[1].targets.sizes(), (at::IntArrayRef{0, 6}));
+  EXPECT_EQ(batches[5].ids, (std::vector<int64_t>{4, 5}));
+}
+
+TEST_F(LoaderTest, WithoutAugmentationPicturesAreLetterboxed) {
+  Loader loader(dataset_, options());
+  loader.start(1, {{3, 1}}, std::nullopt);
+  const auto batch = loader.next();
+  ASSERT_TRUE(batch);
+  ASSERT_EQ(batch->letterbox.size(), 2U);
+  EXPECT_EQ(batch->letterbox[0].original_width, 150);
+  EXPECT_EQ(batch->letterbox[1].original_height, 96);
+  EXPECT_EQ(batch->images[0][0][0][0].item<int>(), 114);
+  ASSERT_EQ(batch->targets.size(0), 2);
+  EXPECT_EQ(batch->targets[1][0].item<float>(), 1);  // index in the batch
+  EXPECT_EQ(batch->targets[1][1].item<float>(), 1);  // class
+}
+
+TEST_F(LoaderTest, ACorruptImageIsReportedOnceAndReplacedInPlace) {
+  std::vector<testing::ShardSample> samples;
+  for (int i = 0; i < 4; ++i)
+    samples.push_back(
+        testing::scene_sample("images/" + std::to_string(i) + ".jpg", 64, 64, {{0, 0.5f, 0.5f, 0.5f, 0.5f}}));
+  samples[2].file.resize(samples[2].file.size() / 2);
+  const testing::TemporaryFolder folder;
+  testing::write_shards(folder.path(), {"red"}, {{"train", {samples}}});
+
+  Loader loader(Dataset::open_shards(folder / "index.json", folder.path(), "train"), options(2));
+  loader.start(1, {{0, 2, 1}, {2, 3}}, std::nullopt);
+  const auto batches = all(loader);
+  ASSERT_EQ(batches.size(), 2U);
+  EXPECT_EQ(batches[0].ids, (std::vector<int64_t>{0, 2, 1}));
+  ASSERT_EQ(batches[0].corrupt.size(), 1U);
+  EXPECT_EQ(batches[0].corrupt[0].id, 2);
+  EXPECT_EQ(batches[0].corrupt[0].name, "images/2.jpg");
+  EXPECT_NE(batches[0].corrupt[0].reason.find("JPEG"), std::string::npos);
+  EXPECT_TRUE(batches[1].corrupt.empty());
+  EXPECT_TRUE((batches[0].images[1] == 114).all().item<bool>());
+  ASSERT_EQ(batches[0].targets.size(0), 2);
+  EXPECT_EQ(batches[0].targets[1][0].item<float>(), 2);
+}
+
+TEST_F(LoaderTest, StoppingInTheMiddleLeavesNothingBehind) {
+  for (int taken = 0; taken < 3; ++taken) {
+    Loader loader(dataset_, options(3));
+    loader.start(1, batches_of(1, 2), AugmentOptions{});
+    for (int i = 0; i < taken; ++i) EXPECT_TRUE(loader.next());
+  }  // joins here
+}
+
+TEST_F(LoaderTest, StartingAnewDropsWhatWasLeft) {
+  Loader loader(dataset_, options(2));
+  loader.start(1, batches_of(1, 4), AugmentOptions{});
+  EXPECT_TRUE(loader.next());
+  loader.start(2, {{7}}, AugmentOptions{});
+  const auto batches = all(loader);
+  ASSERT_EQ(batches.size(), 1U);
+  EXPECT_EQ(batches[0].ids, (std::vector<int64_t>{7}));
+}
+
+TEST_F(LoaderTest, ABatchOutlivesItsLoader) {
+  std::optional<Batch> batch;
+  at::Tensor copy;
+  {
+    Loader loader(dataset_, options());
+    loader.start(1, {{0, 1}, {2, 3}}, AugmentOptions{});
+    batch = loader.next();
+    copy = batch->images.clone();
+    EXPECT_TRUE(loader.next());
+  }
+  EXPECT_TRUE(at::equal(batch->images, copy));
+}
+
+TEST_F(LoaderTest, AnIdThatIsNotThereFailsInTheCaller) {
+  Loader loader(dataset_, options(2));
+  loader.start(1, {{0}, {kSamples}}, std::nullopt);
+  EXPECT_THROW(all(loader), std::out_of_range);
+}
+
+TEST_F(LoaderTest, WaitingIsMeasured) {
+  Loader loader(dataset_, options());
+  EXPECT_EQ(loader.wait_seconds(), 0);
+  loader.start(1, batches_of(1, 8), AugmentOptions{});
+  all(loader);
+  EXPECT_GT(loader.wait_seconds(), 0);
+}
+
+TEST_F(LoaderTest, ABatchCanBeLookedAt) {
+  Loader loader(dataset_, options());
+  loader.start(1, {{0, 1, 2, 3, 4}}, std::nullopt);
+  const auto batch = loader.next();
+  const Image one = image_from_tensor(batch->images[2]);  // 80 x 80, a blue object in its middle
+  EXPECT_EQ(one.width, kSize);
+  const uint8_t* centre = one.row(kSize / 2) + 3 * (kSize / 2);
+  EXPECT_TRUE(testing::shows(2, {centre[0], centre[1], centre[2]}));
+  const Image grid = batch_picture(*batch, dataset_.names(), 4);
+  EXPECT_EQ(grid.width, 2 * 480 + 4);
+  EXPECT_EQ(grid.height, 2 * 480 + 4);
+}
+
+}  // namespace
+}  // namespace tenfold
