@@ -4,7 +4,7 @@ import {ConfigError, type ConfigProblem, type Folders, resolveSettings, type Sou
 import {isValidId} from '../shared/ids.js';
 import {LOG_LEVELS, type LogLevel} from '../shared/log.js';
 import {packageRoot} from '../shared/packageRoot.js';
-import {duration, filePath, type HostPort, hostPort, oneOf, text, wholeNumber} from '../shared/settings.js';
+import {duration, filePath, type HostPort, hostPort, listOf, oneOf, text, wholeNumber} from '../shared/settings.js';
 import type {ClientTlsFiles} from '../shared/tls.js';
 import type {PortRange} from './adapters/rendezvousPorts.js';
 
@@ -19,6 +19,8 @@ export interface AgentConfig {
   readonly dataDir: string;
   /** What shards and checkpoints may take on disk. */
   readonly cacheBytes: number;
+  /** Indices of the GPUs to offer; undefined: all. */
+  readonly gpus: readonly number[] | undefined;
   /** Offer CPU slots instead of GPUs. */
   readonly cpuSlots: number | undefined;
   readonly threadsPerDevice: number | undefined;
@@ -74,6 +76,12 @@ export const agentSettings = {
     kind: wholeNumber(1, 1_000_000),
     fallback: 50,
     placeholder: 'n',
+  }),
+  gpus: setting<readonly number[] | undefined>({
+    summary: 'offer only these GPUs, by their index; several separated by commas (default: all)',
+    kind: listOf(wholeNumber(0, 1023)),
+    fallback: undefined,
+    placeholder: 'n,…',
   }),
   cpuSlots: setting<number | undefined>({
     summary: 'offer so many CPU slots instead of GPUs (default: the GPUs, or one slot where there is none)',
@@ -155,6 +163,7 @@ export function resolveAgentConfig(sources: Sources, folders: Folders, host = ho
     nodeAddress: values.nodeAddress,
     dataDir: values.dataDir ?? path.join(folders.data, 'agent'),
     cacheBytes: values.cacheGib * GIB,
+    gpus: values.gpus,
     cpuSlots: values.cpuSlots,
     threadsPerDevice: values.threadsPerDevice,
     nvidiaSmi: values.nvidiaSmi,

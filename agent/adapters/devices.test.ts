@@ -34,6 +34,14 @@ describe('finding devices', () => {
     expect(second!.links).toEqual({[first!.id]: 'PHB'});
   });
 
+  it('offers only the GPUs that it is told to, and refuses to be told of one that is not there', async () => {
+    vi.stubEnv('NVIDIA_SMI_HOST', '8xA100-SXM4');
+    const devices = await findDevices({...config, gpus: [2, 3]});
+    expect(devices.map(({index}) => index)).toEqual([2, 3]);
+    expect(devices.map(({links}) => Object.keys(links))).toEqual([[devices[1]!.id], [devices[0]!.id]]);
+    await expect(findDevices({...config, gpus: [7, 8]})).rejects.toThrow('shows no GPU 8');
+  });
+
   it('offers one CPU slot where there is no nvidia-smi, and as many as asked for', async () => {
     const absent = {...config, nvidiaSmi: '/nonexistent/nvidia-smi'};
     expect((await findDevices(absent)).map(({id, kind}) => ({id, kind}))).toEqual([{id: 'cpu-0', kind: 'cpu'}]);

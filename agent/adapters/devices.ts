@@ -7,6 +7,8 @@ import {GPU_QUERY, type Gpu, parseGpus, parseTopology, TOPOLOGY_QUERY} from './n
 export interface DeviceConfig {
   /** The program to ask; a path, or a name to be looked for. */
   readonly nvidiaSmi: string;
+  /** Offer only the GPUs of these indices; undefined: all. */
+  readonly gpus?: readonly number[] | undefined;
   /** Offer so many CPU slots and no GPU; undefined: the GPUs, or one slot where there is none. */
   readonly cpuSlots: number | undefined;
   /** CPU threads of each device; undefined: an equal share of the machine's. */
@@ -26,7 +28,14 @@ export async function findDevices(config: DeviceConfig): Promise<Device[]> {
   const gpus = await run(config.nvidiaSmi, GPU_QUERY);
   if (gpus === undefined) return cpuSlots(1, config.threadsPerDevice);
   const topology = (await run(config.nvidiaSmi, TOPOLOGY_QUERY)) ?? '';
-  return gpuDevices(parseGpus(gpus), parseTopology(topology), config.threadsPerDevice);
+  return gpuDevices(chosen(parseGpus(gpus), config), parseTopology(topology), config.threadsPerDevice);
+}
+
+function chosen(gpus: readonly Gpu[], {gpus: wanted, nvidiaSmi}: DeviceConfig): readonly Gpu[] {
+  const missing = wanted?.filter(index => !gpus.some(gpu => gpu.index === index)) ?? [];
+  if (missing.length > 0)
+    throw new DeviceDiscoveryError(`${nvidiaSmi} shows no GPU ${missing.join(', ')}, which --gpus names; it shows ${gpus.length} of them.`);
+  return wanted === undefined ? gpus : gpus.filter(gpu => wanted.includes(gpu.index));
 }
 
 function gpuDevices(
