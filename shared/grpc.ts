@@ -100,5 +100,12 @@ const patientUnaryCalls: ClientMiddleware<{patienceMs: number}, DeadlineOptions>
   }
 };
 
+/** What a caller may change about one call. */
+export interface ClientCallOptions {
+  readonly deadline?: Date | number;
+  /** How long it is tried again while nobody answers. */
+  readonly patienceMs?: number;
+}
+
 /** Clients whose errors carry their details (`problemOf` reads them), and whose unary calls have deadlines. */
 export const clientFactory = createClientFactory().use(errorDetailsClientMiddleware).use(deadlineMiddleware).use(patientUnaryCalls);

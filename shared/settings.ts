@@ -37,7 +37,8 @@ export function duration(minMs: number, maxMs: number): z.ZodType<number> {
   });
 }
 
-function shownDuration(ms: number): string {
+/** As it is written in settings: `30s`, `1500ms`. */
+export function shownDuration(ms: number): string {
   const unit = (['h', 'm', 's'] as const).find(name => ms >= UNIT_MS[name]! && ms % UNIT_MS[name]! === 0) ?? 'ms';
   return `${ms / UNIT_MS[unit]!}${unit}`;
 }

@@ -3,7 +3,7 @@ import {findConfigFile, foldersOf} from '../../shared/config.js';
 import {type ClusterServiceClient, ClusterServiceDefinition} from '../../shared/gen/tenfold/v1/cluster.js';
 import {type DatasetServiceClient, DatasetServiceDefinition} from '../../shared/gen/tenfold/v1/dataset.js';
 import {type JobServiceClient, JobServiceDefinition} from '../../shared/gen/tenfold/v1/job.js';
-import {clientFactory, openChannel} from '../../shared/grpc.js';
+import {type ClientCallOptions, clientFactory, openChannel} from '../../shared/grpc.js';
 import {showHostPort} from '../../shared/settings.js';
 import {clientCredentials} from '../../shared/tls.js';
 import {type ClientConfig, resolveClientConfig} from './clientConfig.js';
@@ -27,9 +27,9 @@ export interface Surroundings {
 }
 
 export interface Clients {
-  readonly jobs: JobServiceClient;
-  readonly cluster: ClusterServiceClient;
-  readonly datasets: DatasetServiceClient;
+  readonly jobs: JobServiceClient<ClientCallOptions>;
+  readonly cluster: ClusterServiceClient<ClientCallOptions>;
+  readonly datasets: DatasetServiceClient<ClientCallOptions>;
 }
 
 /** What every command works with: where to print, and whom to ask. Data goes to stdout, everything else to stderr. */

@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+import {constants} from 'node:os';
+import {run} from './run.js';
+
+/** The process: signals, streams, and the exit code. Everything else is `run`. */
+
+const stop = new AbortController();
+let received: NodeJS.Signals | undefined;
+
+function onSignal(signal: NodeJS.Signals): void {
+  // The second time it is meant: whatever is still being done tidily is left as it is.
+  if (received !== undefined) process.exit(128 + constants.signals[signal]);
+  received = signal;
+  stop.abort();
+}
+process.on('SIGINT', onSignal);
+process.on('SIGTERM', onSignal);
+// `tenfold ps | head`: the reader has seen enough.
+process.stdout.on('error', error => {
+  if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
+const exitCode = await run(process.argv.slice(2), {
+  out: process.stdout,
+  err: process.stderr,
+  env: process.env,
+  cwd: process.cwd(),
+  signal: stop.signal,
+});
+process.exitCode = exitCode === 130 && received === 'SIGTERM' ? 143 : exitCode;
