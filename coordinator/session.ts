@@ -30,7 +30,7 @@ export class AgentSession {
   ) {
     this.signal = AbortSignal.any([callSignal, this.ended.signal]);
     const {state, leadership} = sessions.parts;
-    this.unsubscribe = [state, leadership, sessions].map(source => source.onChange(this.bell.ring));
+    this.unsubscribe = [state, leadership].map(source => source.onChange(this.bell.ring));
   }
 
   /** A newer session of the same node took over. */
@@ -70,7 +70,9 @@ export class AgentSession {
     const {leadership, state} = this.sessions.parts;
     const fence = actingFence(leadership, state);
     if (fence === undefined) return undefined;
-    const plans = desired(takeSnapshot(state, this.sessions.nodeViews()), this.hello.identity.nodeId);
+    const {nodeId} = this.hello.identity;
+    // Of the nodes, only this one matters here: with all of them, a change would cost the square of their number.
+    const plans = desired(takeSnapshot(state, this.sessions.viewOf(nodeId)), nodeId);
     // A plan never changes, and its generation is its own.
     const fingerprint = [fence.revision, ...plans.map(plan => plan.generation)].join(' ');
     return {fingerprint, value: {kind: 'desired', leaderGeneration: fence.revision, plans}};
@@ -94,7 +96,8 @@ export class AgentSession {
       case 'hello':
         throw new MalformedMessageError('message', 'must not be a second hello');
       case 'report':
-        return this.sessions.noteReport(this.hello.identity, message.report);
+        this.sessions.noteReport(this.hello.identity, message.report);
+        return this.bell.ring();
       case 'events':
         return this.journal(message.events);
     }

@@ -56,6 +56,12 @@ export class Sessions {
     return views;
   }
 
+  /** One node alone, if it has spoken to this leader. */
+  viewOf(nodeId: string): ReadonlyMap<string, NodeView> {
+    const view = this.heard.get(nodeId);
+    return new Map(view === undefined ? [] : [[nodeId, view]]);
+  }
+
   /** Calls back when a node came, went, or reported something else. Returns how to stop that. */
   onChange(listener: () => void): () => void {
     return this.topic.subscribe(listener);

@@ -1,0 +1,155 @@
+import {afterEach, beforeEach, describe, expect, it} from 'vitest';
+import {endReason} from '../shared/endReason.js';
+import type {OutboxEvent} from '../shared/event.js';
+import type {JobRecord} from '../shared/job.js';
+import {CoordinatorRig} from '../test/support/coordinatorRig.js';
+import {IDLE, observed, ScriptedAgent} from '../test/support/scriptedAgent.js';
+
+let rig: CoordinatorRig;
+const agents: ScriptedAgent[] = [];
+
+beforeEach(async () => {
+  rig = await CoordinatorRig.start();
+  await rig.addDataset('d1', 100);
+});
+afterEach(async () => {
+  await Promise.all(agents.splice(0).map(agent => agent.breakOff()));
+  await rig.stop();
+});
+
+function connect(nodeId: string, options?: ConstructorParameters<typeof ScriptedAgent>[2]): ScriptedAgent {
+  const agent = new ScriptedAgent(rig.sessions, nodeId, options);
+  agents.push(agent);
+  return agent;
+}
+
+const patiently = {timeout: 10_000};
+const eventually = <T>(look: () => T) => expect.poll(look, patiently);
+const job = (id: string): JobRecord => rig.state.jobs.get(id)!.value;
+const failureOf = (agent: ScriptedAgent) => String((agent.failure as Error | undefined)?.message);
+
+function log(sequence: number, generation: number, attempt = 1): OutboxEvent {
+  const json = JSON.stringify({type: 'log', t: 1, stream: 'stdout', line: `line ${sequence}`});
+  return {sequence, jobId: 'j1', attempt, generation, rank: 0, json};
+}
+
+async function journaled(): Promise<number[]> {
+  const sequences: number[] = [];
+  for await (const {sequence} of rig.journal.read('j1', {afterSequence: 0, follow: false, signal: rig.abort.signal}))
+    sequences.push(sequence);
+  return sequences;
+}
+
+describe('a session', () => {
+  it('begins with a welcome, stores the node, and shows it connected until it hangs up', async () => {
+    const agent = connect('node-a');
+    await eventually(() => agent.heard.map(({kind}) => kind)).toEqual(['welcome', 'desired']);
+    expect(agent.heard[0]).toMatchObject({leaderGeneration: rig.leadership.fence()!.revision, acknowledged: 0});
+    expect(rig.state.nodes.get('node-a')!.value).toMatchObject({nodeId: 'node-a', devices: [{id: 'cpu-0'}]});
+    expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: true, report: IDLE});
+    await agent.hangUp();
+    expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: false, report: IDLE});
+  });
+
+  it('carries a job from its placement to its end', async () => {
+    rig.startLoop();
+    const [a, b] = [connect('node-a'), connect('node-b')];
+    await eventually(() => rig.sessions.nodeViews().size).toBe(2);
+    await rig.addJob('j1', {resources: {gpus: 2}});
+    const plan = await a.plan();
+    expect((await b.plan()).generation).toBe(plan.generation);
+    expect(job('j1').status).toEqual({phase: 'staging', attempt: 1});
+
+    for (const agent of [a, b]) agent.report({...IDLE, attempts: [observed(plan, agent.nodeId, {state: 'running', pid: 1})]});
+    await eventually(() => job('j1').status.phase).toBe('running');
+
+    const done = {state: 'exited', reason: endReason('completed')} as const;
+    for (const agent of [a, b]) agent.report({...IDLE, attempts: [observed(plan, agent.nodeId, done)]});
+    await eventually(() => job('j1').status).toMatchObject({phase: 'ended', outcome: 'succeeded'});
+    await eventually(() => [a.desired, b.desired]).toEqual([[], []]);
+  });
+
+  it('gives way to a newer one of the same node', async () => {
+    const older = connect('node-a');
+    await eventually(() => older.heard.length).toBe(2);
+    const newer = connect('node-a');
+    await eventually(() => newer.heard.length).toBe(2);
+    await older.ended;
+    expect(failureOf(older)).toMatch('a newer session of this node took over');
+    expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: true});
+  });
+
+  it('acknowledges events once they are in the journal, and keeps none of another generation', async () => {
+    rig.startLoop();
+    const agent = connect('node-a');
+    await rig.addJob('j1');
+    const {generation} = await agent.plan();
+    agent.sendEvents([log(1, generation), log(2, generation), log(3, generation - 1), log(4, generation, 2)]);
+    await eventually(() => agent.acknowledged).toBe(4);
+    expect(await journaled()).toEqual([1, 2]);
+
+    await agent.breakOff();
+    const again = connect('node-a');
+    await eventually(() => again.heard[0]).toMatchObject({kind: 'welcome', acknowledged: 4});
+    again.sendEvents([log(2, generation), log(5, generation)]);
+    await eventually(() => again.acknowledged).toBe(5);
+    expect(await journaled()).toEqual([1, 2, 3]);
+  });
+
+  it('is refused where another leads, and ends when another takes over', async () => {
+    const agent = connect('node-a');
+    await eventually(() => agent.heard.length).toBe(2);
+    rig.leadership.give(undefined, true);
+    await agent.ended;
+    expect(failureOf(agent)).toMatch('another coordinator leads now');
+    const late = connect('node-a');
+    await late.ended;
+    expect(failureOf(late)).toMatch('does not lead');
+  });
+
+  it('goes on through a lapse of leadership: nothing is told meanwhile, and events wait', async () => {
+    rig.startLoop();
+    const agent = connect('node-a');
+    await rig.addJob('j1');
+    const plan = await agent.plan();
+    const fence = rig.leadership.fence()!.revision;
+    rig.leadership.give(undefined);
+    agent.sendEvents([log(1, plan.generation)]);
+    agent.report({...IDLE, attempts: [observed(plan, 'node-a', {state: 'running', pid: 1})]});
+    rig.leadership.give(fence);
+    await eventually(() => agent.acknowledged).toBe(1);
+    await eventually(() => job('j1').status.phase).toBe('running');
+    expect(agent.desired).toEqual([plan]);
+  });
+
+  it('asks for the same attempt, by the same generation, when the leadership is a new one', async () => {
+    rig.startLoop();
+    const agent = connect('node-a');
+    await rig.addJob('j1');
+    const plan = await agent.plan();
+    agent.report({...IDLE, attempts: [observed(plan, 'node-a', {state: 'running', pid: 1})]});
+    await eventually(() => job('j1').status.phase).toBe('running');
+    const leader = await rig.lead();
+    await eventually(() => agent.heard.at(-1)).toEqual({kind: 'desired', leaderGeneration: leader, plans: [plan]});
+    expect(job('j1').attempts).toHaveLength(1);
+  });
+
+  it('does not tell an agent to end what a mirror that lags behind does not show', async () => {
+    const agent = connect('node-a');
+    await eventually(() => agent.heard.length).toBe(2);
+    // The leader key of a leadership that the mirror has not seen yet: plans of the leader before may be missing as well.
+    rig.leadership.give(1_000_000);
+    await rig.addJob('j1');
+    const late = connect('node-b');
+    await late.ended;
+    expect(failureOf(late)).toMatch('does not lead');
+    expect(agent.heard).toHaveLength(2);
+  });
+
+  it('ends when the agent breaks the order of its events', async () => {
+    const agent = connect('node-a');
+    agent.sendEvents([log(2, 1), log(1, 1)]);
+    await agent.ended;
+    expect(failureOf(agent)).toMatch('in the order of their sequence');
+  });
+});
