@@ -95,4 +95,4 @@ export function isEcho(code: EndCode): boolean {
   return ECHOES.has(code);
 }
 
-const ECHOES: ReadonlySet<EndCode> = new Set<EndCode>(['peer_lost', 'rendezvous_failed', 'collective_timeout', 'orphaned']);
+const ECHOES: ReadonlySet<EndCode> = new Set<EndCode>(['peer_lost', 'rendezvous_failed', 'collective_timeout']);

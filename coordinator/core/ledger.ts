@@ -38,7 +38,11 @@ export function coveredUpTo(
     const before = reached[event.rank];
     if (before !== undefined) reached[event.rank] = advance(before, event, samples);
   }
-  return reached.reduce((least, cursor) => (compareCursors(cursor, least) < 0 ? cursor : least));
+  return reached.reduce(earlier);
+}
+
+function earlier(a: Cursor, b: Cursor): Cursor {
+  return compareCursors(b, a) < 0 ? b : a;
 }
 
 /** What an attempt says it consumed, and where it started. */
@@ -63,8 +67,9 @@ export interface EpochLedger {
 }
 
 /**
- * The committed history, epoch by epoch. Of attempt k counts what lies from where it started up to where attempt k+1 started: what it did
- * beyond that was thrown away with it. Of the last attempt counts what lies before `end`: for a job that is done the cursor after its
+ * The committed history, epoch by epoch. Of an attempt counts what lies from where it started up to where a later one started, the earliest
+ * of them: what it did beyond that was thrown away with it. (Mostly that is the next attempt; but after a checkpoint that proved bad, the
+ * one after the next starts further back.) Of the last attempt counts what lies before `end`: for a job that is done the cursor after its
  * last epoch, else that of its newest checkpoint.
  */
 export function committedLedger(
@@ -95,7 +100,7 @@ function committedPicks(attempts: readonly AttemptHistory[], end: Cursor): Map<n
   const ordered = [...attempts].sort((a, b) => a.number - b.number);
   const byEpoch = new Map<number, Taken[]>();
   ordered.forEach((attempt, i) => {
-    const until = ordered[i + 1]?.start ?? end;
+    const until = [...ordered.slice(i + 1).map(({start}) => start), end].reduce(earlier);
     for (const event of attempt.events) {
       const picks = picksOf(event, attempt).filter(({position}) => isWithin({epoch: event.epoch, offset: position}, attempt.start, until));
       const ofEpoch = byEpoch.get(event.epoch) ?? [];

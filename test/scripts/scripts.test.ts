@@ -6,7 +6,7 @@ import {Scenario} from './scenario.js';
 /** Plays every script of cases/ and holds what the core says against what the script expects. `REWRITE=1` writes down what it says instead. */
 
 const folder = fileURLToPath(new URL('cases/', import.meta.url));
-const isRewriting = process.env['REWRITE'] === '1';
+const isRewriting = process.env.REWRITE === '1';
 
 for (const file of readdirSync(folder).sort()) {
   describe(file.replace('.txt', ''), () => {

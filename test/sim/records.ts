@@ -64,7 +64,7 @@ export class Records {
 
   putDataset(id: string, status: DatasetRecord['status']): void {
     this.datasets.set(id, {
-      value: {id, source: `/data/${id}.yaml`, requestId: id, createdAt: 0, status},
+      value: {id, source: `/data/${id}.yaml`, requestId: id, fingerprint: id, skipBadSamples: false, createdAt: 0, status},
       modRevision: ++this.revision,
     });
   }
