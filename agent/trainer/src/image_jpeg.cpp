@@ -17,10 +17,23 @@ struct CloseTurbo {
 };
 using Turbo = std::unique_ptr<void, CloseTurbo>;
 
+Turbo& thread_decompressor() {
+  thread_local Turbo handle;
+  return handle;
+}
+
 void* decompressor() {
-  thread_local const Turbo handle(tjInitDecompress());
+  Turbo& handle = thread_decompressor();
+  if (handle == nullptr) handle.reset(tjInitDecompress());
   if (handle == nullptr) throw ImageError("no decompressor could be made");
   return handle.get();
+}
+
+/// A decompressor that met a damaged file is not used again: with libjpeg-turbo 2.1 it may report the next, sound
+/// picture as empty.
+[[noreturn]] void fail_decompressing(const std::string& problem) {
+  thread_decompressor().reset();
+  throw ImageError(problem);
 }
 
 void* compressor() {
@@ -37,7 +50,7 @@ Header read_header(std::span<const uint8_t> file) {
   Header header;
   if (tjDecompressHeader3(decompressor(), file.data(), file.size(), &header.width, &header.height, &header.subsampling,
                           &header.colourspace) != 0)
-    throw ImageError(tjGetErrorStr2(decompressor()));
+    fail_decompressing(tjGetErrorStr2(decompressor()));
   return header;
 }
 
@@ -73,7 +86,7 @@ void decompress(std::span<const uint8_t> file, ImageSize size, int pixel_format,
                     TJFLAG_LIMITSCANS) == 0)
     return;
   const std::string problem = tjGetErrorStr2(decompressor());
-  if (tjGetErrorCode(decompressor()) != TJERR_WARNING || !harmless(problem, file)) throw ImageError(problem);
+  if (tjGetErrorCode(decompressor()) != TJERR_WARNING || !harmless(problem, file)) fail_decompressing(problem);
 }
 
 /// CMYK as Adobe's programs write it in JPEG: inverted, so that each channel is multiplied by the black channel.

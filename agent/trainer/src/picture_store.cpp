@@ -34,7 +34,7 @@ std::shared_ptr<const Picture> PictureStore::get(int64_t id, std::vector<Corrupt
 std::shared_ptr<const PictureStore::Entry> PictureStore::cached(int64_t id) {
   if (entries_.empty()) return nullptr;
   const std::lock_guard lock(mutex_);
-  return entries_[static_cast<size_t>(id)];
+  return entries_.at(static_cast<size_t>(id));
 }
 
 std::shared_ptr<const PictureStore::Entry> PictureStore::read(int64_t id) const {

@@ -201,6 +201,14 @@ TEST(Image, TruncatedFilesAreRefusedAtEveryLength) {
     }
 }
 
+TEST(Image, ASoundJpegIsReadAfterDamagedOnes) {
+  const Bytes sound = encode_jpeg(two_halves(64, 64));
+  for (size_t length = 4; length < sound.size(); ++length) {
+    EXPECT_NE(failure_of([&] { decode_image(std::span(sound).first(length)); }), "") << length;
+    EXPECT_EQ(failure_of([&] { EXPECT_EQ(decode_image(sound).width, 64); }), "") << length;
+  }
+}
+
 TEST(Image, GarbageNeverCrashes) {
   std::srand(1);
   for (const Bytes& sound :

@@ -151,12 +151,13 @@ TEST_F(LoaderTest, ACorruptImageIsReportedOnceAndReplacedInPlace) {
   const auto batches = all(loader);
   ASSERT_EQ(batches.size(), 2U);
   EXPECT_EQ(batches[0].ids, (std::vector<int64_t>{0, 2, 1}));
-  ASSERT_EQ(batches[0].corrupt.size(), 1U);
+  ASSERT_EQ(batches[0].corrupt.size(), 1U)
+      << batches[0].corrupt.back().name << ": " << batches[0].corrupt.back().reason;
   EXPECT_EQ(batches[0].corrupt[0].id, 2);
   EXPECT_EQ(batches[0].corrupt[0].name, "images/2.jpg");
   EXPECT_NE(batches[0].corrupt[0].reason.find("JPEG"), std::string::npos);
   EXPECT_TRUE(batches[1].corrupt.empty());
-  EXPECT_TRUE((batches[0].images[1] == 114).all().item<bool>());
+  EXPECT_TRUE(batches[0].images[1].eq(114).all().item<bool>());
   ASSERT_EQ(batches[0].targets.size(0), 2);
   EXPECT_EQ(batches[0].targets[1][0].item<float>(), 2);
 }
