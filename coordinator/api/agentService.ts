@@ -1,5 +1,6 @@
+import type {Readable} from 'node:stream';
 import type {CallContext} from 'nice-grpc';
-import {notFound} from '../../shared/errors.js';
+import {type DomainError, notFound} from '../../shared/errors.js';
 import type * as pb from '../../shared/gen/tenfold/v1/agent.js';
 import {agentMessageFromProto, coordinatorMessageToProto, uploadStartFromProto} from '../../shared/wire/agent.js';
 import {idIn, MalformedMessageError, wholeNumber} from '../../shared/wire/common.js';
@@ -33,19 +34,23 @@ export function agentService({sessions, uploads, checkpoints, objects}: AgentSer
 
     async *fetchShard({digest, offset}) {
       if (!/^[0-9a-f]{64}$/.test(digest)) throw new MalformedMessageError('digest', 'must be a SHA-256 in lower-case hex');
-      try {
-        for await (const chunk of objects.read(objectKeys.blob(digest), wholeNumber(offset, 'offset'))) yield {chunk};
-      } catch (error) {
-        throw error instanceof ObjectNotFoundError ? notFound('shard', `shards/${digest}`) : error;
-      }
+      yield* bytesOf(objects.read(objectKeys.blob(digest), wholeNumber(offset, 'offset')), notFound('shard', `shards/${digest}`));
     },
 
     async *fetchCheckpoint({jobId, step, fileName, offset}) {
       const job = idIn('jobs', jobId, 'job_id');
       const {bytes} = checkpoints.read(job, wholeNumber(step, 'step'), fileName, wholeNumber(offset, 'offset'));
-      for await (const chunk of bytes) yield {chunk};
+      yield* bytesOf(bytes, notFound('checkpoint', `jobs/${job}/checkpoints/${step}/${fileName}`));
     },
   };
+}
+
+async function* bytesOf(object: Readable, missing: DomainError): AsyncGenerator<{chunk: Buffer}> {
+  try {
+    for await (const chunk of object) yield {chunk: chunk as Buffer};
+  } catch (error) {
+    throw error instanceof ObjectNotFoundError ? missing : error;
+  }
 }
 
 async function* mapped<A, B>(items: AsyncIterable<A>, change: (item: A) => B): AsyncGenerator<B> {

@@ -79,19 +79,19 @@ interface Glance {
   readonly isNewStanding: boolean;
 }
 
-/** How often a waiting job is looked at when no record changes: nodes come and go, and delays pass. */
-const WAITING_LOOK_MS = 1000;
+/** How often a job is looked at when no record changes: nodes come and go, and delays pass. */
+const LOOK_MS = 1000;
 
 /** The job at first, and whenever there is something new about it. */
 async function* glances({state}: ApiParts, views: JobViews, jobId: string, signal: AbortSignal): AsyncGenerator<Glance> {
   const bell = new Bell();
   const unsubscribe = state.onChange(bell.ring);
-  const timer = setInterval(bell.ring, WAITING_LOOK_MS);
+  const timer = setInterval(bell.ring, LOOK_MS);
   let seen = {revision: -1, standing: ''};
   try {
     while (!signal.aborted) {
       const record = views.record(`jobs/${jobId}`);
-      const standing = isWaiting(record.value) ? await standingOf(views, record) : '';
+      const standing = record.value.status.phase === 'ended' ? '' : await standingOf(views, record);
       const isNewRecord = record.modRevision !== seen.revision;
       const isNewStanding = !isNewRecord && standing !== seen.standing;
       seen = {revision: record.modRevision, standing};
@@ -102,10 +102,6 @@ async function* glances({state}: ApiParts, views: JobViews, jobId: string, signa
     clearInterval(timer);
     unsubscribe();
   }
-}
-
-function isWaiting({status}: JobRecord): boolean {
-  return status.phase === 'queued' || status.phase === 'recovering';
 }
 
 /** By code, since messages count down seconds. */

@@ -54,7 +54,7 @@ function problemLines(problem: Problem, address: string | undefined, style: Styl
     case 'unavailable':
       return [
         ...headed(
-          [`the coordinator${address === undefined ? '' : ` at ${address}`} does not answer (${printable(problem.message)})`],
+          [`the coordinator${address === undefined ? '' : ` at ${address}`} does not answer (${plainReason(problem.message)})`],
           style,
         ),
         ...nextLine('is it running? `tenfold up` starts one on this machine; --address or TENFOLD_ADDRESS names another', style),
@@ -66,6 +66,12 @@ function problemLines(problem: Problem, address: string | undefined, style: Styl
     default:
       return headed([problem.message], style);
   }
+}
+
+/** What grpc-js says about a connection, without its frame. */
+function plainReason(message: string): string {
+  const inner = /Last error: (?:Error: )?(.*?)\.? *(?:Resolution note:.*)?$/.exec(message)?.[1] ?? message;
+  return printable(inner.trim());
 }
 
 function listCommandOf(resource: string): string {

@@ -53,6 +53,13 @@ function quiet(cli: Cli, command: Command): void {
     getErrHelpWidth: () => Math.min(100, cli.around.err.columns ?? 100),
     getOutHasColors: () => false,
     getErrHasColors: () => false,
-    outputError: (text, write) => write(`${cli.errStyle.bad('error:')} ${text.replace(/^error: /, '')}`),
+    outputError: (text, write) => {
+      write(`${cli.errStyle.bad('error:')} ${text.replace(/^error: /, '')}`);
+      write(cli.errStyle.dim(`  \`${fullName(command)} --help\` shows how it is used\n`));
+    },
   });
+}
+
+function fullName(command: Command): string {
+  return command.parent === null ? command.name() : `${fullName(command.parent)} ${command.name()}`;
 }

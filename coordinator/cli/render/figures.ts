@@ -12,6 +12,12 @@ export function showDuration(ms: number): string {
   return `${Math.floor(hours / 24)}d ${hours % 24}h`;
 }
 
+/** Without tenths of seconds, for what is counted while one looks. */
+export function showElapsed(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  return seconds < 60 ? `${seconds}s` : showDuration(seconds * 1000);
+}
+
 /** Coarser, for tables: `12s`, `3m`, `2h`, `3d`. */
 export function showAge(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));

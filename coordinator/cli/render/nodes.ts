@@ -1,7 +1,7 @@
 import {type Device, DeviceKind, Node, NodeState} from '../../../shared/gen/tenfold/v1/cluster.js';
 import {nodeStateName} from '../../../shared/wire/cluster.js';
 import type {Listing} from '../output.js';
-import {showAge, showBytes} from './figures.js';
+import {plural, showAge, showBytes} from './figures.js';
 import type {Style} from './style.js';
 import {renderPairs, renderTable} from './table.js';
 
@@ -42,14 +42,13 @@ function seenText({state, lastSeenTime}: Node, now: number): string {
   return state === NodeState.NODE_STATE_READY || lastSeenTime === undefined ? 'now' : showAge(now - lastSeenTime.getTime());
 }
 
-/** `8 x A100-SXM4-80GB`, or each model with its number. */
+/** `8 x A100-SXM4-80GB`, `2 CPU slots`. */
 export function devicesText(devices: readonly Device[]): string {
+  const slots = devices.filter(({kind}) => kind === DeviceKind.DEVICE_KIND_CPU);
   const counts = new Map<string, number>();
-  for (const {kind, model} of devices) {
-    const name = kind === DeviceKind.DEVICE_KIND_CPU ? 'CPU slot' : model;
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  return [...counts].map(([name, count]) => `${count} x ${name}`).join(', ');
+  for (const {kind, model} of devices) if (kind !== DeviceKind.DEVICE_KIND_CPU) counts.set(model, (counts.get(model) ?? 0) + 1);
+  const gpus = [...counts].map(([model, count]) => `${count} x ${model}`);
+  return [...gpus, ...(slots.length > 0 ? [plural(slots.length, 'CPU slot')] : [])].join(', ');
 }
 
 export function nodeLines(node: Node, now: number, style: Style): string[] {

@@ -40,6 +40,7 @@ export async function runUp(cli: Cli, config: UpConfig, folders: Folders): Promi
     await up.start(shares);
     await aborted(cli.signal);
     cli.note('', cli.errStyle.dim('stopping; Ctrl-C once more kills everything at once'));
+    cli.exitCode = EXIT.interrupted;
   } finally {
     await up.stop();
   }

@@ -1,7 +1,7 @@
 import {type Job, JobState} from '../../../shared/gen/tenfold/v1/job.js';
 import {imagesPerSecond, type Progress} from '../../../shared/progress.js';
 import {isFinal, jobStateName} from '../../../shared/wire/job.js';
-import {plural, showDuration, showEta, showRate} from '../render/figures.js';
+import {plural, showElapsed, showEta, showRate} from '../render/figures.js';
 import {pad, printable, type Style, truncate, visibleWidth} from '../render/style.js';
 import type {News, WatchModel} from './model.js';
 
@@ -26,7 +26,7 @@ function headline(job: Job, now: number, style: Style): string {
   const facts = [
     job.attempts.length > 1 ? `attempt ${job.attempts.length}` : '',
     isWaiting(job) || ranks.length === 0 ? '' : `${plural(ranks.length, 'rank')} on ${nodes.join(', ')}`,
-    since === undefined ? '' : showDuration(Math.max(0, Math.round((now - since.getTime()) / 1000) * 1000)).replace('.0s', 's'),
+    since === undefined ? '' : showElapsed(now - since.getTime()),
   ];
   return `${id}  ${stateLabel(job, style)}  ${style.dim(facts.filter(fact => fact !== '').join(` ${style.glyphs.dot} `))}`;
 }
@@ -60,8 +60,9 @@ function isWaiting(job: Job): boolean {
 function bodyLines(model: WatchModel, job: Job, width: number, style: Style): string[] {
   if (isWaiting(job)) return waitingLines(job, style);
   const figures = model.progress.epoch === 0 ? [] : figureLines(model.progress, width, style);
-  if (job.state === JobState.JOB_STATE_STAGING) return [...stagingLines(model, style), ...figures];
-  return figures.length > 0 ? figures : [labelled('starting', 'waiting for the first step', style)];
+  const delays = job.waitingFor.map(({message}) => labelled('note', printable(message), style));
+  if (job.state === JobState.JOB_STATE_STAGING) return [...stagingLines(model, style), ...figures, ...delays];
+  return [...(figures.length > 0 ? figures : [labelled('starting', 'waiting for the first step', style)]), ...delays];
 }
 
 function waitingLines(job: Job, style: Style): string[] {
@@ -138,7 +139,7 @@ function rateLine(progress: Progress, width: number, style: Style): string {
 
 function awayLines({awaySince}: WatchModel, now: number, style: Style): string[] {
   if (awaySince === undefined) return [];
-  const away = showDuration(Math.max(0, Math.round((now - awaySince) / 1000) * 1000));
+  const away = showElapsed(now - awaySince);
   return [`  ${style.wait(`the coordinator is away (${away}); training goes on without it, and this view comes back by itself`)}`];
 }
 
