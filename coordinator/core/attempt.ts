@@ -55,7 +55,8 @@ function judgeFailure(
   now: Instant,
   policy: Policy,
 ): Verdict {
-  const cause = rootCause(failures.map(failure => failure.reason))!;
+  const reasons = failures.map(failure => failure.reason);
+  const cause = rootCause(reasons.filter(reason => !isEcho(reason.code))) ?? rootCause(reasons)!;
   const since = instant(Math.min(...failures.map(failure => failure.since)));
   if (isPlain(cause)) return {outcome: 'failed', cause, since};
   const graceEndsAt = instant(since + policy.echoGraceMs);

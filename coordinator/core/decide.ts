@@ -139,7 +139,8 @@ function endOnceGone(
 function finalReason(job: JobRecord, cause: EndReason): EndReason {
   const {infra} = job.spec.policy.restarts;
   if (cause.fault !== 'infra') return cause;
-  return {...cause, message: `${cause.message}; no restart is left of the ${infra} that policy.restarts.infra allows`};
+  const budget = infra === 0 ? 'policy.restarts.infra allows no restart' : `policy.restarts.infra allows ${infra}, and all are used`;
+  return {...cause, message: `${cause.message}; ${budget}`};
 }
 
 function placeWaiting(snapshot: Snapshot, now: Instant, policy: Policy): Step[] {

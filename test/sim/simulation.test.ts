@@ -40,7 +40,7 @@ describe('any jobs, any faults: every law holds, and everything comes to its end
   });
 });
 
-describe('one fault at a time', () => {
+describe('one fault at a time', {timeout: 120_000}, () => {
   const quiet: Story = {seed: 3, nodes: {a: 1, b: 1}, jobs: [{at: 0, id: 'j1', gpus: 2, priority: 50, epochs: 20}], faults: []};
 
   it('a killed rank is back in step within a second, from the newest checkpoint', () => {
@@ -80,7 +80,7 @@ describe('one fault at a time', () => {
   });
 });
 
-describe('the simulator notices a core that', () => {
+describe('the simulator notices a core that', {timeout: 120_000}, () => {
   const manySeeds = Array.from({length: 40}, (_, i) => i + 1);
   const firstBroken = (by: Core): string | undefined => {
     for (const seed of manySeeds) {
