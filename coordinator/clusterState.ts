@@ -33,6 +33,7 @@ export class ClusterState {
   private readonly records: Records;
   private readonly topic = new Topic();
   private revision = -1;
+  private stopped = false;
   private relist = new AbortController();
 
   constructor(private readonly parts: ClusterStateParts) {
@@ -83,9 +84,9 @@ export class ClusterState {
     return this.until(() => this.shows(0), signal);
   }
 
-  /** Resolves once this shows every change up to `revision`, or when `signal` aborts. */
+  /** Resolves once this shows every change up to `revision`, when `signal` aborts, or when it stops following the store. */
   async reached(revision: number, signal?: AbortSignal): Promise<void> {
-    const shown = () => this.shows(revision);
+    const shown = () => this.shows(revision) || this.stopped;
     while (!shown() && !signal?.aborted) {
       const patience = AbortSignal.timeout(WATCH_PATIENCE_MS);
       await this.until(shown, signal === undefined ? patience : AbortSignal.any([patience, signal]));
@@ -106,6 +107,12 @@ export class ClusterState {
 
   /** Keeps itself up to date until `signal` aborts. Outages of the store are waited out, and told once each. */
   async run(signal: AbortSignal): Promise<void> {
+    await this.follow(signal);
+    this.stopped = true;
+    this.topic.publish();
+  }
+
+  private async follow(signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(this.parts.clock);
     while (!signal.aborted) {
       try {

@@ -108,7 +108,7 @@ export class Loop {
     const {clock} = this.parts;
     if (lookAgainAt === undefined) return this.bell.wait(signal);
     const woken = new AbortController();
-    const alarm = clock.sleep(Math.max(0, lookAgainAt - clock.now()), AbortSignal.any([signal, woken.signal])).then(this.bell.ring);
+    const alarm = clock.sleep(Math.max(0, lookAgainAt - clock.now()), woken.signal).then(this.bell.ring);
     await this.bell.wait(signal);
     woken.abort();
     await alarm;

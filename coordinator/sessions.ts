@@ -73,8 +73,8 @@ export class Sessions {
    */
   async *serve(messages: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncGenerator<CoordinatorMessage> {
     const incoming = messages[Symbol.asyncIterator]();
-    const first = await incoming.next();
-    if (first.done) return;
+    const first = await untilAborted(incoming.next(), signal);
+    if (first === undefined || first.done) return;
     if (first.value.kind !== 'hello') throw new MalformedMessageError('message', 'must be a hello: the agent speaks first');
     const {hello} = first.value;
     const fence = actingFence(this.parts.leadership, this.parts.state);
@@ -153,5 +153,22 @@ export class Sessions {
     this.leader = fence.revision;
     this.ledSince = this.parts.clock.now();
     for (const nodeId of [...this.heard.keys()]) if (!this.live.has(nodeId)) this.heard.delete(nodeId);
+  }
+}
+
+/** Undefined when `signal` aborts first: an agent that vanished before it spoke would else be waited for for ever. */
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<undefined>(resolve => {
+    onAbort = () => resolve(undefined);
+    signal.addEventListener('abort', onAbort, {once: true});
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

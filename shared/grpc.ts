@@ -84,7 +84,7 @@ const UNAVAILABLE_PATIENCE_MS = 4000;
  * Gives every unary call a deadline, and tries it again while nobody answers. Every unary call of Tenfold may be repeated: reads by
  * nature, creations by their `request_id`, changes because they ask for a state and not for a step.
  */
-const patientUnaryCalls: ClientMiddleware<{patienceMs: number}, DeadlineOptions> = async function* patientUnaryCalls(call, options) {
+const patientUnaryCalls: ClientMiddleware<{patienceMs?: number}, DeadlineOptions> = async function* patientUnaryCalls(call, options) {
   if (call.requestStream) return yield* call.next(call.request, options);
   if (call.responseStream) return yield* call.next(call.request, options);
   const {patienceMs = UNAVAILABLE_PATIENCE_MS, ...rest} = options;
