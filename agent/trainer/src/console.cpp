@@ -1,6 +1,7 @@
 #include "console.h"
 
 #include <chrono>
+#include <cmath>
 #include <mutex>
 #include <string>
 
