@@ -74,7 +74,7 @@ struct StepEvent {
   int64_t step = 0;
   int64_t offset = 0;
   LossItems loss{};
-  std::array<double, 3> lr{};  // by parameter group: decayed weights, norm weights, biases
+  std::array<double, 3> lr{};  // by parameter group, as ParameterGroup orders them
   double images_per_s = 0;     // of this rank, since its last step event
   double data_wait_ms = 0;     // spent waiting for the loader in this step
 };

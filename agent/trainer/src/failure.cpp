@@ -19,7 +19,7 @@ std::string with_advice(const std::string& message) {
 
 }  // namespace
 
-Failure failure_of(const std::exception_ptr& error) {
+Ending failure_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const TrainerError& e) {

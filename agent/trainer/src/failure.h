@@ -7,13 +7,13 @@
 
 namespace tenfold {
 
-/// Why a process ends: what `end` events and the process' exit status say.
-struct Failure {
+/// How a process ends: what `end` events and the process' exit status say.
+struct Ending {
   ExitCode code = ExitCode::internal;
   std::string message;
 };
 
 /// Any exception as an exit code and a message for people (LibTorch's C++ stack traces are cut off).
-Failure failure_of(const std::exception_ptr& error);
+Ending failure_of(const std::exception_ptr& error);
 
 }  // namespace tenfold

@@ -1,0 +1,179 @@
+#include "checkpoint.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include <unistd.h>
+
+#include "exit_code.h"
+#include "file_io.h"
+
+namespace tenfold {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr int kFormat = 1;
+constexpr const char* kStateFile = "state.json";
+constexpr const char* kPrefix = "step-";
+constexpr const char* kTemporaryPrefix = ".writing-";
+
+/// The tensor files of a checkpoint, by name; `best` is the only one that may be missing.
+struct TensorFile {
+  const char* name;
+  NamedTensors Snapshot::*tensors;
+};
+constexpr std::array<TensorFile, 4> kTensorFiles{{
+    {"model.safetensors", &Snapshot::model},
+    {"ema.safetensors", &Snapshot::ema},
+    {"optimizer.safetensors", &Snapshot::optimizer},
+    {"best.safetensors", &Snapshot::best},
+}};
+
+Json identity_json(const CheckpointIdentity& identity) {
+  return Json{{"arch", identity.arch},   {"nc", identity.nc},           {"seed", identity.seed},
+              {"batch", identity.batch}, {"samples", identity.samples}, {"optimizer", identity.optimizer}};
+}
+
+CheckpointIdentity identity_from(const Json& json) {
+  return {json.at("arch"), json.at("nc"), json.at("seed"), json.at("batch"), json.at("samples"), json.at("optimizer")};
+}
+
+Json state_json(const Snapshot& snapshot, const std::vector<FileDigest>& files) {
+  Json listed = Json::array();
+  for (const FileDigest& file : files) {
+    listed.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
+  }
+  Json state = to_json(snapshot.progress);
+  state["format"] = kFormat;
+  state["identity"] = identity_json(snapshot.identity);
+  state["world_size"] = snapshot.world_size;
+  state["ema_updates"] = snapshot.ema_updates;
+  state["rng"] = snapshot.rng;
+  state["files"] = std::move(listed);
+  return state;
+}
+
+/// Deletes a folder unless it was released: what is left when writing fails half-way.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+  void rename_to(const fs::path& target) {
+    sync_folder(path_);
+    fs::remove_all(target);  // the same step, written by an earlier attempt
+    fs::rename(path_, target);
+    path_.clear();
+    sync_folder(target.parent_path());
+  }
+
+ private:
+  fs::path path_;
+};
+
+[[noreturn]] void refuse(const fs::path& folder, const std::string& what) {
+  throw TrainerError(ExitCode::bad_checkpoint, "checkpoint " + folder.string() + ": " + what);
+}
+
+std::vector<uint8_t> verified_file(const fs::path& folder, const Json& listed) {
+  const std::string name = listed.at("name");
+  if (name.find('/') != std::string::npos) refuse(folder, "a file name with a slash: " + name);
+  std::vector<uint8_t> bytes = read_file(folder / name);
+  if (static_cast<int64_t>(bytes.size()) != listed.at("bytes").get<int64_t>()) {
+    refuse(folder, name + " has " + std::to_string(bytes.size()) + " bytes instead of " + listed.at("bytes").dump());
+  }
+  if (sha256_hex(bytes) != listed.at("sha256").get<std::string>()) refuse(folder, name + " is corrupt (SHA-256)");
+  return bytes;
+}
+
+Snapshot read_unchecked(const fs::path& folder) {
+  const std::vector<uint8_t> text = read_file(folder / kStateFile);
+  const Json state = Json::parse(text.begin(), text.end());
+  if (state.at("format") != kFormat) refuse(folder, "format " + state.at("format").dump() + " is not known here");
+  Snapshot snapshot;
+  snapshot.progress = progress_from_json(state);
+  snapshot.identity = identity_from(state.at("identity"));
+  state.at("world_size").get_to(snapshot.world_size);
+  state.at("ema_updates").get_to(snapshot.ema_updates);
+  state.at("rng").get_to(snapshot.rng);
+  for (const Json& listed : state.at("files")) {
+    const std::vector<uint8_t> bytes = verified_file(folder, listed);
+    for (const TensorFile& file : kTensorFiles) {
+      if (listed.at("name") != file.name) continue;
+      SafeTensors content = parse_safetensors(bytes, (folder / file.name).string());
+      snapshot.*file.tensors = std::move(content.tensors);
+      if (file.tensors == &Snapshot::ema) snapshot.metadata = std::move(content.metadata);
+    }
+  }
+  if (snapshot.model.empty() || snapshot.ema.empty() || snapshot.optimizer.empty()) {
+    refuse(folder, "state.json does not list model, ema and optimizer");
+  }
+  return snapshot;
+}
+
+}  // namespace
+
+std::string checkpoint_name(int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "%s%08lld", kPrefix, static_cast<long long>(step));
+  return name;
+}
+
+CheckpointEvent write_checkpoint(const fs::path& dir, const Snapshot& snapshot) {
+  const std::string name = checkpoint_name(snapshot.progress.step);
+  TemporaryFolder folder(dir / (kTemporaryPrefix + name + "-" + std::to_string(::getpid())));
+  CheckpointEvent event{snapshot.progress.step, snapshot.progress.cursor, (dir / name).string(), {}, {}, {}, {}};
+  for (const TensorFile& file : kTensorFiles) {
+    const NamedTensors& tensors = snapshot.*file.tensors;
+    if (tensors.empty()) continue;
+    event.files.push_back(write_safetensors(folder.path() / file.name, tensors, snapshot.metadata));
+  }
+  DurableFile state(folder.path() / kStateFile);
+  state.write(state_json(snapshot, event.files).dump());
+  event.files.push_back(state.commit());
+  folder.rename_to(dir / name);
+
+  const auto& history = snapshot.progress.history;
+  if (!history.empty() && history.back().metrics) {
+    event.fitness = fitness_of(*history.back().metrics);
+    event.map50 = history.back().metrics->map50;
+    event.map50_95 = history.back().metrics->map50_95;
+  }
+  return event;
+}
+
+void prune_checkpoints(const fs::path& dir, int keep) {
+  std::error_code error;
+  std::vector<fs::path> complete;
+  for (const auto& entry : fs::directory_iterator(dir, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kPrefix)) complete.push_back(entry.path());
+    if (name.starts_with(kTemporaryPrefix)) fs::remove_all(entry.path(), error);
+  }
+  std::sort(complete.begin(), complete.end());
+  for (size_t i = 0; i + static_cast<size_t>(keep) < complete.size(); ++i) fs::remove_all(complete[i], error);
+}
+
+Snapshot read_checkpoint(const fs::path& folder) {
+  try {
+    return read_unchecked(folder);
+  } catch (const TrainerError&) {
+    throw;
+  } catch (const std::exception& error) {
+    refuse(folder, error.what());
+  }
+}
+
+}  // namespace tenfold

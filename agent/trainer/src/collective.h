@@ -1,0 +1,69 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace tenfold {
+
+/// Where and as whom this rank meets the others.
+struct Rendezvous {
+  std::string address = "127.0.0.1";  // rank 0 listens there
+  int port = 0;
+  int rank = 0;
+  int world_size = 1;
+  int64_t generation = 0;  // a rank of another generation is never met, even on the same port
+  std::chrono::milliseconds timeout{120'000};
+  std::string backend = "auto";  // gloo, nccl, or auto: nccl for CUDA tensors where it is built in
+  at::Device device = at::kCPU;
+};
+
+/// A reduction under way; wait() gives its result. Every one must be waited for.
+class PendingReduction {
+ public:
+  virtual ~PendingReduction() = default;
+  virtual at::Tensor wait() = 0;
+};
+
+/// Averages gradients over the ranks while the backward pass still computes others.
+class GradientExchange {
+ public:
+  virtual ~GradientExchange() = default;
+  virtual void before_forward() = 0;
+  /// Backward pass; when it returns, every parameter holds the mean of its gradients over the ranks.
+  virtual void backward(const at::Tensor& loss) = 0;
+};
+
+/// The ranks of one generation. Owned by the training loop, which can drop it at a step boundary and join another
+/// generation. Every method that talks to other ranks must be called by all of them in the same order, and throws
+/// TrainerError(peer_lost | collective_timeout).
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int world_size() const = 0;
+  virtual std::string backend() const = 0;  // "gloo", "nccl", or "none" for one rank alone
+
+  /// Sum over the ranks, in place; returns the tensor.
+  virtual at::Tensor sum(at::Tensor tensor) = 0;
+  /// Elementwise maximum over the ranks of a CPU tensor, begun at once.
+  virtual std::unique_ptr<PendingReduction> begin_max(at::Tensor tensor) = 0;
+  /// Overwrites the tensors with those of rank 0.
+  virtual void broadcast(const std::vector<at::Tensor>& tensors) = 0;
+  /// The (k_r, n) tensors of all ranks, by rank; k may differ between them.
+  virtual std::vector<at::Tensor> gather_rows(const at::Tensor& rows) = 0;
+  virtual std::unique_ptr<GradientExchange> exchange_gradients(std::vector<at::Tensor> parameters,
+                                                               const std::vector<std::string>& names) = 0;
+};
+
+/// One rank alone: every exchange is the identity.
+std::unique_ptr<Communicator> alone();
+
+/// Meets the other ranks; returns when all are connected. Throws TrainerError(rendezvous_failed) after the timeout.
+std::unique_ptr<Communicator> join(const Rendezvous& rendezvous);
+
+}  // namespace tenfold

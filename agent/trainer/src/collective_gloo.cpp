@@ -1,0 +1,23 @@
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+
+#include <cstdlib>
+
+#include "collective_backend.h"
+
+namespace tenfold {
+
+void add_gloo(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rendezvous& rendezvous) {
+  auto options = c10d::ProcessGroupGloo::Options::create(rendezvous.timeout);
+  const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
+  options->devices.push_back(interface != nullptr
+                                 ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
+                                 : c10d::ProcessGroupGloo::createDeviceForHostname(meeting.own_address));
+  const auto store = c10::make_intrusive<c10d::PrefixStore>("gloo", meeting.store);
+  const auto gloo =
+      c10::make_intrusive<c10d::ProcessGroupGloo>(store, rendezvous.rank, rendezvous.world_size, options);
+  group.setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::GLOO, gloo);
+  group.setDefaultBackend(c10d::ProcessGroup::GLOO);
+}
+
+}  // namespace tenfold

@@ -1,0 +1,71 @@
+#include "command_train.h"
+
+#include <csignal>
+#include <cstdio>
+
+#include <unistd.h>
+
+#include "config.h"
+#include "console.h"
+#include "control.h"
+#include "train_loop.h"
+
+namespace tenfold {
+namespace {
+
+/// A checkpoint that is nearly on disk when a peer dies is worth more than a fast end.
+constexpr auto kLastWriteLimit = std::chrono::seconds(10);
+
+std::unique_ptr<EventSink> make_sink(const RankEnvironment& env) {
+  if (env.events_fd) return ndjson_sink(*env.events_fd);
+  if (env.rank == 0) return console_sink(stdout, ::isatty(STDOUT_FILENO) == 1);
+  return quiet_sink(env.rank);
+}
+
+std::unique_ptr<Control> make_control(const RankEnvironment& env) {
+  return env.control_fd ? control_from_fd(*env.control_fd) : control_from_signals();
+}
+
+[[noreturn]] void exit_with(EventSink& events, const Ending& ending) {
+  events.emit(EndEvent{ending.code, ending.message});
+  events.flush();
+  std::fflush(nullptr);
+  ::_exit(static_cast<int>(ending.code));
+}
+
+Ending train(Training& training) {
+  try {
+    prepare(training);
+    Ending ending = run_training(training);
+    training.writer->wait();
+    return ending;
+  } catch (...) {
+    const Ending ending = failure_of(std::current_exception());
+    if (training.writer) training.writer->wait_quietly(kLastWriteLimit);
+    return ending;
+  }
+}
+
+}  // namespace
+
+void train_and_exit(const std::filesystem::path& file) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader of events that went away is told by the control descriptor
+  RankEnvironment env;
+  try {
+    env = read_rank_environment();
+  } catch (const TrainerError& error) {
+    exit_with(*quiet_sink(0), {error.code(), error.what()});
+  }
+  const std::unique_ptr<EventSink> events = make_sink(env);
+  const std::unique_ptr<Control> control = make_control(env);
+  std::optional<Config> config;
+  try {
+    config = load_config(file);
+  } catch (const TrainerError& error) {
+    exit_with(*events, {error.code(), error.what()});
+  }
+  Training training(std::move(*config), env, *events, control->requests());
+  exit_with(*events, train(training));
+}
+
+}  // namespace tenfold

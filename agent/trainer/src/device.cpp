@@ -1,0 +1,60 @@
+#include "device.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/cuda.h>
+
+#include "exit_code.h"
+
+namespace tenfold {
+
+ComputeDevice choose_device(const std::string& wanted, const std::string& amp, int local_rank) {
+  ComputeDevice chosen;
+  const auto gpus = wanted == "cpu" ? 0 : static_cast<int>(torch::cuda::device_count());
+  if (wanted == "cuda" && gpus == 0) {
+    throw TrainerError(ExitCode::bad_config, "train.device: no CUDA device is visible; use \"cpu\" or \"auto\"");
+  }
+  // Float with channels last is the fastest on CPUs; see DECISIONS of the trainer's README for the figures.
+  chosen.memory_format = at::MemoryFormat::ChannelsLast;
+  if (gpus == 0) return chosen;
+  // An agent shows each rank its own GPU alone; torchrun shows all to all.
+  chosen.device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(local_rank % gpus));
+  chosen.name = chosen.device.str();
+  if (amp == "auto") chosen.autocast = at::kBFloat16;
+  c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(chosen.device);
+  return chosen;
+}
+
+void set_up_cpu(int threads) {
+  at::set_num_threads(threads);
+  at::globalContext().setUserEnabledNNPACK(false);
+}
+
+AutocastScope::AutocastScope(const ComputeDevice& device) {
+  if (device.autocast == at::kFloat) return;
+  active_ = true;
+  type_ = device.device.type();
+  previous_enabled_ = at::autocast::is_autocast_enabled(type_);
+  previous_type_ = at::autocast::get_autocast_dtype(type_);
+  at::autocast::set_autocast_enabled(type_, true);
+  at::autocast::set_autocast_dtype(type_, device.autocast);
+  at::autocast::increment_nesting();
+}
+
+AutocastScope::~AutocastScope() {
+  if (!active_) return;
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_enabled(type_, previous_enabled_);
+  at::autocast::set_autocast_dtype(type_, previous_type_);
+}
+
+at::Tensor network_input(const at::Tensor& images, const ComputeDevice& device) {
+  const at::Tensor moved = images.to(device.device, /*non_blocking=*/true);
+  return moved.to(at::TensorOptions().dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/false, device.memory_format)
+      .div_(255);
+}
+
+}  // namespace tenfold

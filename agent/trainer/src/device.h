@@ -1,0 +1,44 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace tenfold {
+
+/// Where and in which precision a rank computes.
+struct ComputeDevice {
+  at::Device device = at::kCPU;
+  std::string name = "cpu";  // "cpu" or "cuda:0"
+  /// Type that convolutions compute in under autocast; kFloat: no autocast.
+  at::ScalarType autocast = at::kFloat;
+  /// Memory layout of pictures and convolution weights.
+  at::MemoryFormat memory_format = at::MemoryFormat::Contiguous;
+};
+
+/// Chooses the device of `wanted` (auto, cpu, cuda) for a rank of its host, and sets what goes with it: `amp` is auto or
+/// off. Throws TrainerError(bad_config) when CUDA is wanted and there is none.
+ComputeDevice choose_device(const std::string& wanted, const std::string& amp, int local_rank);
+
+/// Sets the number of threads that tensor operations use, and switches off what would flood stderr. Call it first.
+void set_up_cpu(int threads);
+
+/// Autocast for as long as it lives; does nothing where the device does not autocast.
+class AutocastScope {
+ public:
+  explicit AutocastScope(const ComputeDevice& device);
+  ~AutocastScope();
+  AutocastScope(const AutocastScope&) = delete;
+  AutocastScope& operator=(const AutocastScope&) = delete;
+
+ private:
+  bool active_ = false;
+  at::DeviceType type_ = at::kCPU;
+  at::ScalarType previous_type_ = at::kFloat;
+  bool previous_enabled_ = false;
+};
+
+/// uint8 (B, 3, H, W) pictures as the network takes them: on the device, float in 0..1.
+at::Tensor network_input(const at::Tensor& images, const ComputeDevice& device);
+
+}  // namespace tenfold

@@ -1,0 +1,39 @@
+#include "ema.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+
+namespace tenfold {
+
+Ema::Ema(const Detector& model, std::shared_ptr<Detector> average) : average_(std::move(average)) {
+  const at::NoGradGuard no_grad;
+  const auto from = named_state(model);
+  const auto to = named_state(*average_);
+  for (size_t i = 0; i < from.size(); ++i) {
+    to[i].second.copy_(from[i].second);
+    if (!from[i].second.is_floating_point()) continue;
+    from_.push_back(from[i].second);
+    to_.push_back(to[i].second);
+  }
+  for (at::Tensor& parameter : average_->parameters()) parameter.set_requires_grad(false);
+  average_->eval();
+}
+
+double Ema::decay_at(int64_t updates) { return 0.9999 * (1 - std::exp(-static_cast<double>(updates) / 2000)); }
+
+void Ema::update() {
+  const at::NoGradGuard no_grad;
+  ++updates_;
+  at::_foreach_lerp_(to_, from_, 1 - decay_at(updates_));
+}
+
+std::vector<std::pair<std::string, at::Tensor>> named_state(const torch::nn::Module& model) {
+  std::vector<std::pair<std::string, at::Tensor>> all;
+  for (const auto& item : model.named_parameters()) all.emplace_back(item.key(), item.value());
+  for (const auto& item : model.named_buffers()) all.emplace_back(item.key(), item.value());
+  return all;
+}
+
+}  // namespace tenfold

@@ -1,0 +1,75 @@
+#include "progress.h"
+
+#include <nlohmann/json.hpp>
+
+namespace tenfold {
+namespace {
+
+using Json = nlohmann::json;
+
+Json metrics_json(const std::optional<MetricSummary>& metrics) {
+  if (!metrics) return nullptr;
+  return Json{metrics->precision, metrics->recall, metrics->map50, metrics->map50_95};
+}
+
+std::optional<MetricSummary> metrics_from(const Json& json) {
+  if (json.is_null()) return std::nullopt;
+  return MetricSummary{json.at(0), json.at(1), json.at(2), json.at(3)};
+}
+
+Json row_json(const EpochRow& row) {
+  return Json{{"epoch", row.epoch},
+              {"time_s", row.time_s},
+              {"train", row.train},
+              {"metrics", metrics_json(row.metrics)},
+              {"val", row.val ? Json(*row.val) : Json(nullptr)},
+              {"lr", row.lr}};
+}
+
+EpochRow row_from(const Json& json) {
+  EpochRow row{json.at("epoch"), json.at("time_s"), json.at("train"), metrics_from(json.at("metrics")), std::nullopt,
+               json.at("lr")};
+  if (!json.at("val").is_null()) row.val = json.at("val").get<LossItems>();
+  return row;
+}
+
+}  // namespace
+
+double fitness_of(const MetricSummary& metrics) { return 0.1 * metrics.map50 + 0.9 * metrics.map50_95; }
+
+Json to_json(const Progress& progress) {
+  Json history = Json::array();
+  for (const EpochRow& row : progress.history) history.push_back(row_json(row));
+  return Json{{"step", progress.step},
+              {"cursor", {{"epoch", progress.cursor.epoch}, {"offset", progress.cursor.offset}}},
+              {"finished_epochs", progress.finished_epochs},
+              {"epoch",
+               {{"loss", progress.epoch.loss},
+                {"steps", progress.epoch.steps},
+                {"images", progress.epoch.images},
+                {"seconds", progress.epoch.seconds}}},
+              {"best_fitness", progress.best_fitness},
+              {"best_epoch", progress.best_epoch},
+              {"seconds", progress.seconds},
+              {"history", history}};
+}
+
+Progress progress_from_json(const Json& json) {
+  Progress progress;
+  json.at("step").get_to(progress.step);
+  json.at("cursor").at("epoch").get_to(progress.cursor.epoch);
+  json.at("cursor").at("offset").get_to(progress.cursor.offset);
+  json.at("finished_epochs").get_to(progress.finished_epochs);
+  const Json& epoch = json.at("epoch");
+  epoch.at("loss").get_to(progress.epoch.loss);
+  epoch.at("steps").get_to(progress.epoch.steps);
+  epoch.at("images").get_to(progress.epoch.images);
+  epoch.at("seconds").get_to(progress.epoch.seconds);
+  json.at("best_fitness").get_to(progress.best_fitness);
+  json.at("best_epoch").get_to(progress.best_epoch);
+  json.at("seconds").get_to(progress.seconds);
+  for (const Json& row : json.at("history")) progress.history.push_back(row_from(row));
+  return progress;
+}
+
+}  // namespace tenfold

@@ -1,0 +1,85 @@
+#include "run_folder.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "file_io.h"
+
+namespace tenfold {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kHeader =
+    "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),metrics/mAP50(B),"
+    "metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0,lr/pg1,lr/pg2";
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.6g", value);
+  return text;
+}
+
+/// JSON's strings are YAML's too, so names and paths need no rules of their own.
+std::string quoted(const std::string& text) { return nlohmann::json(text).dump(); }
+
+}  // namespace
+
+std::string results_csv(const std::vector<EpochRow>& history) {
+  std::string csv = std::string(kHeader) + "\n";
+  for (const EpochRow& row : history) {
+    const MetricSummary metrics = row.metrics.value_or(MetricSummary{});
+    const LossItems val = row.val.value_or(LossItems{});
+    csv += std::to_string(row.epoch);
+    for (const double value :
+         {row.time_s, row.train[0], row.train[1], row.train[2], metrics.precision, metrics.recall, metrics.map50,
+          metrics.map50_95, val[0], val[1], val[2], row.lr[0], row.lr[1], row.lr[2]}) {
+      csv += "," + number(value);
+    }
+    csv += "\n";
+  }
+  return csv;
+}
+
+std::string args_yaml(const Config& config) {
+  std::string text = "name: " + quoted(config.run_name) + "\nmodel: " + quoted(config.arch) + "\n";
+  text += "weights: " + (config.weights ? quoted(config.weights->string()) : "null") + "\n";
+  if (const auto* shards = std::get_if<ShardData>(&config.data)) text += "data: " + quoted(shards->index.string()) + "\n";
+  if (const auto* yaml = std::get_if<YamlData>(&config.data)) text += "data: " + quoted(yaml->path.string()) + "\n";
+  return text + arguments_yaml(config.train);
+}
+
+void write_results(const fs::path& run_dir, const std::vector<EpochRow>& history) {
+  replace_file(run_dir / "results.csv", results_csv(history));
+}
+
+void write_args(const Config& config) {
+  fs::create_directories(config.run_dir / "weights");
+  replace_file(config.run_dir / "args.yaml", args_yaml(config));
+}
+
+void write_weights(const fs::path& run_dir, const std::string& name, const NamedTensors& weights,
+                   const Metadata& metadata) {
+  const fs::path path = run_dir / "weights" / (name + ".safetensors");
+  const fs::path temporary = path.string() + ".tmp";
+  write_safetensors(temporary, weights, metadata);
+  fs::rename(temporary, path);
+}
+
+std::vector<FileDigest> run_files(const fs::path& run_dir, const fs::path& checkpoints) {
+  std::vector<FileDigest> files;
+  const fs::path skipped = fs::weakly_canonical(checkpoints);
+  for (auto entry = fs::recursive_directory_iterator(run_dir); entry != fs::recursive_directory_iterator(); ++entry) {
+    if (entry->is_directory() && fs::weakly_canonical(entry->path()) == skipped) entry.disable_recursion_pending();
+    if (!entry->is_regular_file() || entry->path().extension() == ".tmp") continue;
+    const std::vector<uint8_t> bytes = read_file(entry->path());
+    files.push_back({fs::relative(entry->path(), run_dir).generic_string(), static_cast<int64_t>(bytes.size()),
+                     sha256_hex(bytes)});
+  }
+  std::sort(files.begin(), files.end(), [](const FileDigest& a, const FileDigest& b) { return a.name < b.name; });
+  return files;
+}
+
+}  // namespace tenfold

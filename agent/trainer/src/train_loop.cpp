@@ -1,0 +1,199 @@
+#include "train_loop.h"
+
+#include <chrono>
+
+#include "inspect.h"
+#include "run_folder.h"
+#include "run_pictures.h"
+#include "train_step.h"
+
+namespace tenfold {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+Dataset open_validation_data(const Config& config) {
+  if (const auto* shards = std::get_if<ShardData>(&config.data)) {
+    return Dataset::open_shards(shards->index, shards->dir, "val");
+  }
+  return Dataset::open_yaml(std::get<YamlData>(config.data).path, "val");
+}
+
+std::unique_ptr<DetectionLoss> new_loss(const Training& t) {
+  return make_detection_loss(t.model->head_layout(), {.box = t.args.box, .cls = t.args.cls, .dfl = t.args.dfl});
+}
+
+void open_validation(Training& t) {
+  if (!t.args.val || t.validator) return;
+  t.validator = std::make_unique<Validator>(open_validation_data(t.config), static_cast<int>(t.args.imgsz),
+                                            t.args.batch, t.loader_threads, new_loss(t));
+  if (t.validator->data().size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
+}
+
+/// What can wait until the first step is done, so that the first step comes early; problems here still come early too.
+void after_first_step(Training& t, const Batch& batch) {
+  open_validation(t);
+  if (!t.is_first_rank()) return;
+  const ModelReport report = inspect_model(t.model->spec(), t.model->nc(), static_cast<int>(t.args.imgsz));
+  t.events.emit(ModelEvent{t.config.arch, t.model->nc(), report.parameters, report.gflops, t.transferred});
+  t.writer->submit([config = t.config, args = t.args, batch, names = t.data->names()]() mutable {
+    config.train = args;
+    write_args(config);
+    draw_training_batch(config.run_dir, batch, names);
+  });
+}
+
+void checkpoint_now(Training& t) {
+  settle_replicas(t);
+  save_checkpoint(t);
+}
+
+/// The ranks' agreement was carried out: the request that led to it is done. Another that came since stays.
+void acknowledge(Training& t, const Agreement& agreed) {
+  if (agreed.checkpoint) t.requests.checkpoint = false;
+}
+
+Ending stopped(const Training& t, bool with_checkpoint) {
+  return {ExitCode::stopped, "stopped after step " + std::to_string(t.progress.step) +
+                                 (with_checkpoint ? ", with a checkpoint" : "") + "; resume to go on"};
+}
+
+/// Trains to the end of the cursor's epoch. Returns how the training ends if it ends in the middle.
+std::optional<Ending> train_epoch(Training& t) {
+  StepReport report(t);
+  t.model->train();
+  auto started = Clock::now();
+  double waited = t.loader->wait_seconds();
+  while (std::optional<Batch> batch = t.loader->next()) {
+    const double waited_now = t.loader->wait_seconds();
+    const Agreement agreed = train_step(t, *batch, report, waited_now - waited);
+    waited = waited_now;
+    t.progress.epoch.seconds += seconds_since(started);
+    started = Clock::now();
+    if (t.requests.orphaned) throw TrainerError(ExitCode::orphaned, "the agent went away");
+    if (!t.introduced) after_first_step(t, *batch);
+    t.introduced = true;
+    if (agreed.checkpoint || agreed.stop_checkpoint) checkpoint_now(t);
+    acknowledge(t, agreed);
+    if (agreed.stop) return stopped(t, agreed.stop_checkpoint);
+  }
+  return std::nullopt;
+}
+
+ValidationResult validate(Training& t, int64_t epoch) {
+  auto told = Clock::now();
+  const auto interval = std::chrono::milliseconds(t.config.progress_interval_ms);
+  return t.validator->run(
+      *t.ema->model(), t.device, *t.ranks,
+      [&](int64_t done, int64_t total) {
+        if (t.requests.orphaned) throw TrainerError(ExitCode::orphaned, "the agent went away");
+        if (!t.is_first_rank() || (done < total && Clock::now() - told < interval)) return;
+        told = Clock::now();
+        t.events.emit(ValEvent{epoch, done, total});
+      },
+      [&](const Corrupt& corrupt) {
+        t.events.emit(WarningEvent{"corrupt_image", corrupt.name + ": " + corrupt.reason + "; skipped", corrupt.name});
+      });
+}
+
+LossItems mean_of(const EpochSums& sums) {
+  LossItems mean = sums.loss;
+  for (double& item : mean) item /= static_cast<double>(std::max<int64_t>(sums.steps, 1));
+  return mean;
+}
+
+/// Judges the epoch and writes it down; rank 0 keeps the weights if they are the best so far. Without validation the
+/// newest are.
+bool judge(Training& t, const EpochRow& row) {
+  Progress& progress = t.progress;
+  const double fitness = row.metrics ? fitness_of(*row.metrics) : 0;
+  const bool best = !row.metrics || fitness > progress.best_fitness;
+  if (best) {
+    progress.best_fitness = fitness;
+    progress.best_epoch = row.epoch;
+  }
+  return best;
+}
+
+void save_weights(Training& t, bool best) {
+  if (!t.is_first_rank()) return;
+  auto weights = std::make_shared<NamedTensors>(copy_of_state(*t.ema->model()));
+  if (best) t.best = *weights;
+  t.writer->submit([weights, best, dir = t.config.run_dir, metadata = t.weights_metadata,
+                    history = t.progress.history] {
+    write_results(dir, history);
+    if (best) write_weights(dir, "best", *weights, metadata);
+    write_weights(dir, "last", *weights, metadata);
+  });
+}
+
+/// Validates the epoch that ended last and tells its result; a checkpoint follows if one is due.
+void finish_epoch(Training& t) {
+  const auto started = Clock::now();
+  const int64_t epoch = t.progress.cursor.epoch - 1;
+  open_validation(t);
+  settle_replicas(t);
+  EpochRow row{.epoch = epoch,
+               .train = mean_of(t.progress.epoch),
+               .lr = rates_at(t.schedule, std::max<int64_t>(t.progress.step - 1, 0)).lr};
+  if (t.validator) {
+    const ValidationResult result = validate(t, epoch);
+    row.metrics = result.metrics;
+    row.val = result.loss;
+  }
+  const EpochSums& sums = t.progress.epoch;
+  const double time_s = sums.seconds + seconds_since(started);
+  t.progress.seconds += time_s;
+  row.time_s = t.progress.seconds;
+  const bool best = judge(t, row);
+  t.progress.history.push_back(row);
+  if (t.is_first_rank()) {
+    t.events.emit(EpochEvent{epoch, time_s, row.train, row.val, row.metrics, row.lr, best, sums.images,
+                             static_cast<double>(sums.images) / std::max(sums.seconds, 1e-9)});
+  }
+  t.progress.epoch = {};
+  t.progress.finished_epochs = epoch;
+  save_weights(t, best);
+  const auto& every = t.config.checkpoint.every_epochs;
+  if (every && (epoch % *every == 0 || epoch == t.args.epochs)) save_checkpoint(t);
+}
+
+bool out_of_patience(const Training& t) {
+  return t.args.patience > 0 && t.args.val &&
+         t.progress.finished_epochs - t.progress.best_epoch >= t.args.patience;
+}
+
+/// Pictures and the list of all files, when nothing more will change.
+void finish_run(Training& t) {
+  if (!t.is_first_rank()) return;
+  t.writer->wait();
+  open_validation(t);
+  if (t.validator) {
+    copy_into(*t.ema->model(), t.best);
+    draw_validation(t.config.run_dir, *t.ema->model(), t.validator->data(), static_cast<int>(t.args.imgsz), t.device);
+  }
+  for (FileDigest& file : run_files(t.config.run_dir, t.config.checkpoint.dir)) {
+    t.events.emit(ArtifactEvent{std::move(file)});
+  }
+}
+
+}  // namespace
+
+Ending run_training(Training& t) {
+  while (t.progress.finished_epochs < t.args.epochs && !out_of_patience(t)) {
+    if (t.progress.cursor.epoch == t.progress.finished_epochs + 1) {
+      if (const auto end = train_epoch(t)) return *end;
+      start_epoch(t);  // the next epoch's first batches are made during the validation
+    }
+    finish_epoch(t);
+  }
+  finish_run(t);
+  const int64_t done = t.progress.finished_epochs;
+  if (done >= t.args.epochs) return {ExitCode::completed, std::to_string(done) + " epochs"};
+  return {ExitCode::completed, "stopped early after epoch " + std::to_string(done) + ": nothing better since epoch " +
+                                   std::to_string(t.progress.best_epoch)};
+}
+
+}  // namespace tenfold

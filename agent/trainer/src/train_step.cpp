@@ -1,0 +1,131 @@
+#include "train_step.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "exit_code.h"
+
+namespace tenfold {
+namespace {
+
+constexpr double kMaxGradientNorm = 10;
+/// A single overflow can be an accident of one batch; this many in a row are not.
+constexpr int kMaxSkippedSteps = 5;
+
+/// Begins to find out what any rank was asked to do; the answer is there before the backward pass needs it.
+std::unique_ptr<PendingReduction> begin_agreement(Training& t) {
+  const Requests& asked = t.requests;
+  return t.ranks->begin_max(at::tensor(
+      {int{asked.checkpoint.load()}, int{asked.stop.load()}, int{asked.stop_checkpoint.load()}}, at::kInt));
+}
+
+Agreement finish_agreement(PendingReduction& pending) {
+  const at::Tensor flags = pending.wait();
+  const auto flag = flags.accessor<int, 1>();
+  return {flag[0] != 0, flag[1] != 0, flag[1] != 0 && flag[2] != 0};
+}
+
+Cursor cursor_after(const Training& t) {
+  const Cursor& now = t.progress.cursor;
+  const int64_t offset = std::min(now.offset + t.args.batch, t.samples());
+  return offset == t.samples() ? Cursor{now.epoch + 1, 0} : Cursor{now.epoch, offset};
+}
+
+bool checkpoint_due(const Training& t) {
+  const auto& every = t.config.checkpoint.every_steps;
+  return every && (t.progress.step + 1) % *every == 0;
+}
+
+/// Returns whether the step was taken: on no rank it is if the gradient is not finite, for its norm is that of the
+/// averaged gradients and the same everywhere.
+bool take_optimizer_step(Training& t, const StepRates& rates) {
+  const double norm = clip_gradients(t.trainable, kMaxGradientNorm);
+  const bool taken = std::isfinite(norm);
+  if (taken) {
+    t.optimizer->step(rates);
+    t.ema->update();
+    t.skipped_in_a_row = 0;
+  } else if (++t.skipped_in_a_row >= kMaxSkippedSteps) {
+    throw TrainerError(ExitCode::diverged, "gradients were NaN or infinite in " + std::to_string(kMaxSkippedSteps) +
+                                               " steps in a row, the last of them step " +
+                                               std::to_string(t.progress.step + 1) +
+                                               "; try a lower train.lr0 or train.amp: off");
+  } else if (t.is_first_rank()) {
+    t.events.emit(WarningEvent{"skipped_step",
+                               "step " + std::to_string(t.progress.step + 1) +
+                                   ": the gradient is NaN or infinite; weights left as they are",
+                               ""});
+  }
+  for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
+  return taken;
+}
+
+}  // namespace
+
+StepReport::StepReport(Training& training) : t_(training), consumed_from_(training.progress.cursor.offset) {}
+
+void StepReport::before_exchange(const Batch& batch, const Cursor& next, bool last_of_epoch, bool saved) {
+  for (const Corrupt& corrupt : batch.corrupt) {
+    t_.events.emit(WarningEvent{"corrupt_image", corrupt.name + ": " + corrupt.reason + "; skipped", corrupt.name});
+  }
+  consumed_ids_.insert(consumed_ids_.end(), batch.ids.begin(), batch.ids.end());
+  const auto interval = std::chrono::milliseconds(t_.config.progress_interval_ms);
+  due_ = !told_any_ || last_of_epoch || Clock::now() - last_told_ >= interval;
+  if (!due_ && !saved) return;
+  const Cursor& now = t_.progress.cursor;
+  const int64_t to = next.epoch == now.epoch ? next.offset : t_.samples();
+  t_.events.emit(ConsumedEvent{now.epoch, consumed_from_, to, std::move(consumed_ids_)});
+  consumed_ids_ = {};
+  consumed_from_ = to;
+  // Once the others' collective is done the checkpoint can be committed, whatever becomes of this process.
+  if (saved || last_of_epoch) t_.events.flush();
+}
+
+void StepReport::after_step(const at::Tensor& loss_items, const StepRates& rates, int64_t images, double data_wait_s) {
+  images_since_ += images;
+  if (!due_) return;
+  const auto now = Clock::now();
+  const double seconds = std::chrono::duration<double>(now - last_told_).count();
+  const at::Tensor items = loss_items.to(at::kCPU, at::kDouble);
+  if (!items.isfinite().all().item<bool>()) return;  // a warning has told of this step
+  const auto item = items.accessor<double, 1>();
+  const Progress& progress = t_.progress;
+  const bool epoch_done = progress.cursor.offset == 0;
+  const int64_t offset = epoch_done ? t_.samples() : progress.cursor.offset;
+  t_.events.emit(StepEvent{epoch_done ? progress.cursor.epoch - 1 : progress.cursor.epoch, t_.args.epochs,
+                           (offset + t_.args.batch - 1) / t_.args.batch, t_.batches(), progress.step, offset,
+                           {item[0], item[1], item[2]}, rates.lr,
+                           static_cast<double>(images_since_) / std::max(seconds, 1e-9), data_wait_s * 1000});
+  told_any_ = true;
+  last_told_ = now;
+  images_since_ = 0;
+}
+
+Agreement train_step(Training& t, const Batch& batch, StepReport& report, double data_wait_s) {
+  const auto agreement = begin_agreement(t);
+  const Cursor next = cursor_after(t);
+  const bool last_of_epoch = next.epoch != t.progress.cursor.epoch;
+  const StepRates rates = rates_at(t.schedule, t.progress.step);
+
+  t.exchange->before_forward();
+  const LossResult loss = loss_of_slice(*t.model, *t.loss, batch, t.device);
+  Agreement agreed = finish_agreement(*agreement);
+  // The epoch's end brings a checkpoint of its own, with the validation's result.
+  agreed.checkpoint = (agreed.checkpoint || checkpoint_due(t)) && !last_of_epoch;
+  report.before_exchange(batch, next, last_of_epoch, agreed.checkpoint || agreed.stop_checkpoint);
+  t.exchange->backward(loss.total);
+  if (take_optimizer_step(t, rates)) {
+    t.loss_sums += loss.items;
+    ++t.loss_steps;
+  }
+
+  t.progress.epoch.images += (last_of_epoch ? t.samples() : next.offset) - t.progress.cursor.offset;
+  t.progress.cursor = next;
+  ++t.progress.step;
+  report.after_step(loss.items, rates, static_cast<int64_t>(batch.ids.size()), data_wait_s);
+  return agreed;
+}
+
+}  // namespace tenfold

@@ -1,0 +1,352 @@
+#include "training.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/Parallel.h>
+#include <ATen/Utils.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <thread>
+
+#include <unistd.h>
+
+#include "exit_code.h"
+#include "run_folder.h"
+#include "sample_order.h"
+
+namespace tenfold {
+namespace {
+
+/// Checkpoints kept on this machine; the agent's uploads are kept elsewhere.
+constexpr int kLocalCheckpoints = 3;
+constexpr int64_t kAutoCacheBytes = int64_t{1} << 30;
+constexpr int64_t kRamCacheBytes = int64_t{1} << 40;
+constexpr int kPrefetchBatches = 4;
+
+Rendezvous rendezvous_of(const Training& t) {
+  return {.address = t.env.master_addr,
+          .port = t.env.master_port,
+          .rank = t.env.rank,
+          .world_size = t.env.world_size,
+          .generation = t.config.collective.generation,
+          .timeout = std::chrono::milliseconds(static_cast<int64_t>(t.config.collective.timeout_s * 1000)),
+          .backend = t.config.collective.backend,
+          .device = t.device.device};
+}
+
+int threads_of(const RankEnvironment& env) {
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return env.threads.value_or(std::max(1, cores / env.local_world_size));
+}
+
+void begin_joining(Training& t) {
+  if (t.env.world_size == 1) {
+    t.ranks = alone();
+    return;
+  }
+  t.joining = std::async(std::launch::async, [rendezvous = rendezvous_of(t)] { return join(rendezvous); });
+}
+
+void finish_joining(Training& t) {
+  if (t.joining.valid()) t.ranks = t.joining.get();
+  t.events.emit(JoinedEvent{t.ranks->backend()});
+}
+
+AugmentOptions augment_options(const TrainArguments& a, bool mosaic) {
+  const auto f = [](double value) { return static_cast<float>(value); };
+  return {.hsv_h = f(a.hsv_h),
+          .hsv_s = f(a.hsv_s),
+          .hsv_v = f(a.hsv_v),
+          .degrees = f(a.degrees),
+          .translate = f(a.translate),
+          .scale = f(a.scale),
+          .shear = f(a.shear),
+          .perspective = f(a.perspective),
+          .flipud = f(a.flipud),
+          .fliplr = f(a.fliplr),
+          .mosaic = mosaic ? f(a.mosaic) : 0.0F,
+          .mixup = mosaic ? f(a.mixup) : 0.0F};
+}
+
+void open_data(Training& t) {
+  if (const auto* shards = std::get_if<ShardData>(&t.config.data)) {
+    t.data = Dataset::open_shards(shards->index, shards->dir, "train");
+  } else {
+    t.data = Dataset::open_yaml(std::get<YamlData>(t.config.data).path, "train");
+  }
+  if (t.data->size() == 0) throw TrainerError(ExitCode::bad_data, "the training split has no images");
+  const auto classes = static_cast<int64_t>(t.data->names().size());
+  if (t.config.nc && *t.config.nc != classes) {
+    throw TrainerError(ExitCode::bad_config, "model.nc is " + std::to_string(*t.config.nc) + ", but the data set has " +
+                                                 std::to_string(classes) + " classes; use \"auto\"");
+  }
+  const TrainArguments& args = t.config.train;
+  const int64_t cache = args.cache == "off" ? 0 : args.cache == "ram" ? kRamCacheBytes : kAutoCacheBytes;
+  t.loader_threads = static_cast<int>(args.workers.value_or(std::clamp(at::get_num_threads(), 1, 8)));
+  t.loader = std::make_unique<Loader>(*t.data, LoaderOptions{.imgsz = static_cast<int>(args.imgsz),
+                                                             .seed = static_cast<uint64_t>(args.seed),
+                                                             .threads = std::max(1, t.loader_threads),
+                                                             .prefetch = kPrefetchBatches,
+                                                             .cache_bytes = cache,
+                                                             .pinned = t.device.device.is_cuda()});
+}
+
+/// Copies every tensor of the file whose name and shape the model has; returns how many.
+int64_t transfer_weights(Detector& model, const std::filesystem::path& file) {
+  const at::NoGradGuard no_grad;
+  const SafeTensors given = [&] {
+    try {
+      return read_safetensors(file);
+    } catch (const std::exception& error) {
+      throw TrainerError(ExitCode::bad_config, "model.weights: " + std::string(error.what()));
+    }
+  }();
+  const std::map<std::string, at::Tensor> by_name(given.tensors.begin(), given.tensors.end());
+  int64_t transferred = 0;
+  for (const auto& [name, tensor] : named_state(model)) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end() || found->second.sizes() != tensor.sizes()) continue;
+    tensor.copy_(found->second);
+    ++transferred;
+  }
+  if (transferred == 0) {
+    throw TrainerError(ExitCode::bad_config,
+                       "model.weights: " + file.string() + " has no tensor that fits " + model.spec().name);
+  }
+  return transferred;
+}
+
+Metadata metadata_of(const Training& t) {
+  return {{"arch", t.config.arch},
+          {"names", nlohmann::json(t.data->names()).dump()},
+          {"nc", std::to_string(t.model->nc())},
+          {"stride", std::to_string(t.model->max_stride())},
+          {"imgsz", std::to_string(t.args.imgsz)},
+          {"trainer", std::string("tenfold-trainer ") + TENFOLD_VERSION}};
+}
+
+void build_model(Training& t) {
+  const auto nc = static_cast<int>(t.data->names().size());
+  const ModelSpec spec = load_model_spec(t.config.arch);
+  at::manual_seed(static_cast<uint64_t>(t.config.train.seed));
+  t.model = build_detector(spec, nc);
+  if (t.config.weights && !t.config.resume_dir) t.transferred = transfer_weights(*t.model, *t.config.weights);
+  const int64_t batches = (t.samples() + t.config.train.batch - 1) / t.config.train.batch;
+  t.args = resolve_optimizer(t.config.train, t.config.weights.has_value(), batches * t.config.train.epochs, nc);
+  t.schedule = schedule_of(t.args, batches);
+  t.loss = make_detection_loss(t.model->head_layout(), {.box = t.args.box, .cls = t.args.cls, .dfl = t.args.dfl});
+  t.weights_metadata = metadata_of(t);
+  auto average = build_detector(spec, nc);
+  for (const auto& model : {t.model, average}) {
+    model->to(t.device.device);
+    for (const auto& [name, tensor] : named_state(*model)) {
+      if (tensor.dim() == 4) at::Tensor(tensor).set_data(tensor.detach().contiguous(t.device.memory_format));
+    }
+  }
+  t.ema.emplace(*t.model, std::move(average));
+  for (const at::Tensor& parameter : t.model->parameters()) {
+    if (parameter.requires_grad()) t.trainable.push_back(parameter);
+  }
+  t.optimizer = make_optimizer(t.args, *t.model);
+  t.loss_sums = at::zeros({3}, at::TensorOptions().dtype(at::kFloat).device(t.device.device));
+}
+
+CheckpointIdentity identity_of(const Training& t) {
+  return {t.config.arch,        t.model->nc(), t.args.seed, t.args.batch, t.samples(),
+          t.optimizer->name()};
+}
+
+at::Generator default_generator() { return at::globalContext().defaultGenerator(at::kCPU); }
+
+void check_identity(const CheckpointIdentity& saved, const CheckpointIdentity& own) {
+  if (saved == own) return;
+  const auto text = [](const CheckpointIdentity& i) {
+    return i.arch + ", " + std::to_string(i.nc) + " classes, seed " + std::to_string(i.seed) + ", batch " +
+           std::to_string(i.batch) + ", " + std::to_string(i.samples) + " training images, " + i.optimizer;
+  };
+  throw TrainerError(ExitCode::bad_config, "resume.dir is of another training: it has " + text(saved) + "; the config has " +
+                                               text(own));
+}
+
+void restore(Training& t) {
+  Snapshot saved = read_checkpoint(*t.config.resume_dir);
+  check_identity(saved.identity, identity_of(t));
+  copy_into(*t.model, saved.model);
+  copy_into(*t.ema->model(), saved.ema);
+  t.ema->set_updates(saved.ema_updates);
+  t.optimizer->load_state(saved.optimizer);
+  at::Tensor rng = at::empty({static_cast<int64_t>(saved.rng.size())}, at::kByte);
+  std::copy(saved.rng.begin(), saved.rng.end(), rng.data_ptr<uint8_t>());
+  default_generator().set_state(rng);
+  t.progress = std::move(saved.progress);
+  t.saved_at = {t.progress.step, t.progress.finished_epochs};
+  if (t.is_first_rank()) t.best = std::move(saved.best);
+}
+
+/// Everything that ranks must share, in a fixed order.
+std::vector<at::Tensor> shared_state(const Training& t) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : named_state(*t.model)) tensors.push_back(tensor);
+  for (const auto& [name, tensor] : named_state(*t.ema->model())) tensors.push_back(tensor);
+  for (const auto& [name, tensor] : t.optimizer->state()) tensors.push_back(tensor);
+  return tensors;
+}
+
+std::vector<std::string> trainable_names(const Detector& model) {
+  std::vector<std::string> names;
+  for (const auto& item : model.named_parameters()) {
+    if (item.value().requires_grad()) names.push_back(item.key());
+  }
+  return names;
+}
+
+void use_ranks(Training& t) {
+  Communicator* ranks = t.ranks.get();
+  t.loss->set_sum_over_ranks([ranks](at::Tensor tensor) { return ranks->sum(std::move(tensor)); });
+  t.exchange = ranks->exchange_gradients(t.trainable, trainable_names(*t.model));
+}
+
+/// c10d's Reducer orders its buckets anew after its first backward pass, and with more than two ranks the order of a
+/// sum shows in its last bits. One pass that counts for nothing makes the first step after a start like all others.
+void settle_buckets(Training& t) {
+  if (t.ranks->world_size() <= 2) return;
+  Batch nothing{.images = at::zeros({0, 3, t.args.imgsz, t.args.imgsz}, at::kByte), .targets = at::zeros({0, 6})};
+  t.exchange->before_forward();
+  t.exchange->backward(loss_of_slice(*t.model, *t.loss, nothing, t.device).total);
+  for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
+}
+
+std::vector<at::Tensor> running_statistics(const Detector& model) {
+  std::vector<at::Tensor> all;
+  for (const auto& item : model.named_buffers()) {
+    if (item.value().is_floating_point()) all.push_back(item.value());
+  }
+  return all;
+}
+
+NamedTensors copies_of(const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
+  NamedTensors copies;
+  for (const auto& [name, tensor] : tensors) {
+    copies.emplace_back(name, tensor.detach().to(at::kCPU, /*non_blocking=*/false, /*copy=*/true,
+                                                 at::MemoryFormat::Contiguous));
+  }
+  return copies;
+}
+
+}  // namespace
+
+void prepare(Training& t) {
+  const int threads = threads_of(t.env);
+  set_up_cpu(threads);
+  t.device = choose_device(t.config.train.device, t.config.train.amp, t.env.local_rank);
+  t.events.emit(HelloEvent{t.env.rank, t.env.world_size, t.config.collective.generation, ::getpid(),
+                           TENFOLD_TORCH_VERSION, t.device.name, threads});
+  begin_joining(t);
+  open_data(t);
+  if (!t.config.resume_dir) {
+    t.args = t.config.train;
+    start_epoch(t);  // the first pictures are read while the model is built
+  }
+  build_model(t);
+  if (t.config.resume_dir) {
+    restore(t);
+    start_epoch(t);
+  }
+  t.writer.emplace();
+  finish_joining(t);
+  t.ranks->broadcast(shared_state(t));
+  use_ranks(t);
+  settle_buckets(t);
+  if (t.config.resume_dir) t.events.emit(ResumedEvent{t.progress.step, t.progress.cursor});
+}
+
+void regroup(Training& t, const Rendezvous& rendezvous) {
+  t.exchange.reset();
+  t.ranks.reset();
+  for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
+  t.ranks = rendezvous.world_size == 1 ? alone() : join(rendezvous);
+  t.env.rank = rendezvous.rank;
+  t.env.world_size = rendezvous.world_size;
+  t.events.emit(JoinedEvent{t.ranks->backend()});
+  t.ranks->broadcast(shared_state(t));
+  use_ranks(t);
+  settle_buckets(t);
+  start_epoch(t);
+}
+
+void start_epoch(Training& t) {
+  const Cursor& cursor = t.progress.cursor;
+  if (cursor.epoch > t.args.epochs) return;
+  const std::vector<int64_t> order = permutation(static_cast<uint64_t>(t.args.seed), cursor.epoch, t.samples());
+  std::vector<std::vector<int64_t>> batches;
+  for (int64_t offset = cursor.offset; offset < t.samples(); offset += t.args.batch) {
+    std::vector<int64_t> ids =
+        rank_positions(t.samples(), t.args.batch, offset, t.env.world_size, t.env.rank);
+    for (int64_t& id : ids) id = order[static_cast<size_t>(id)];
+    batches.push_back(std::move(ids));
+  }
+  const bool mosaic = cursor.epoch <= t.args.epochs - t.args.close_mosaic;
+  t.loader->start(cursor.epoch, std::move(batches), augment_options(t.args, mosaic));
+}
+
+void settle_replicas(Training& t) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> tensors = running_statistics(*t.model);
+  for (at::Tensor& tensor : running_statistics(*t.ema->model())) tensors.push_back(std::move(tensor));
+  tensors.push_back(t.loss_sums);
+  std::vector<at::Tensor> flat;
+  for (const at::Tensor& tensor : tensors) flat.push_back(tensor.reshape({-1}));
+  const at::Tensor mean = t.ranks->sum(at::cat(flat)).div_(t.ranks->world_size());
+  int64_t at = 0;
+  for (at::Tensor& tensor : tensors) {
+    tensor.copy_(mean.narrow(0, at, tensor.numel()).view_as(tensor));
+    at += tensor.numel();
+  }
+  for (size_t i = 0; i < t.progress.epoch.loss.size(); ++i) {
+    t.progress.epoch.loss[i] += t.loss_sums[static_cast<int64_t>(i)].item<double>();
+  }
+  t.progress.epoch.steps += t.loss_steps;
+  t.loss_sums.zero_();
+  t.loss_steps = 0;
+}
+
+void copy_into(Detector& model, const NamedTensors& saved) {
+  const at::NoGradGuard no_grad;
+  const std::map<std::string, at::Tensor> by_name(saved.begin(), saved.end());
+  for (const auto& [name, tensor] : named_state(model)) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end() || found->second.sizes() != tensor.sizes()) {
+      throw TrainerError(ExitCode::bad_checkpoint, "the checkpoint does not fit the model at " + name);
+    }
+    tensor.copy_(found->second);
+  }
+}
+
+NamedTensors copy_of_state(const Detector& model) { return copies_of(named_state(model)); }
+
+void save_checkpoint(Training& t) {
+  const std::pair now{t.progress.step, t.progress.finished_epochs};
+  if (t.saved_at == now) return;
+  t.saved_at = now;
+  if (!t.is_first_rank()) return;
+  const at::Tensor rng = default_generator().get_state();
+  auto snapshot = std::make_shared<Snapshot>(Snapshot{
+      .identity = identity_of(t),
+      .progress = t.progress,
+      .world_size = t.env.world_size,
+      .ema_updates = t.ema->updates(),
+      .rng = std::vector<uint8_t>(rng.data_ptr<uint8_t>(), rng.data_ptr<uint8_t>() + rng.numel()),
+      .model = copy_of_state(*t.model),
+      .ema = copy_of_state(*t.ema->model()),
+      .optimizer = copies_of(t.optimizer->state()),
+      .best = t.best,
+      .metadata = t.weights_metadata});
+  t.writer->submit([snapshot, dir = t.config.checkpoint.dir, &events = t.events] {
+    const CheckpointEvent written = write_checkpoint(dir, *snapshot);
+    events.emit(written);
+    prune_checkpoints(dir, kLocalCheckpoints);
+  });
+}
+
+}  // namespace tenfold

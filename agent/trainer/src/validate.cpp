@@ -1,0 +1,109 @@
+#include "validate.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "sample_order.h"
+
+namespace tenfold {
+namespace {
+
+constexpr float kEvaluationConfidence = 0.001F;
+/// Side of the picture that a rank without any shows to the network.
+constexpr int64_t kStandInSide = 64;
+
+/// Labels (M, 6) of one image of the batch as class and corners in pixels, (K, 5).
+at::Tensor ground_truth(const at::Tensor& targets, int64_t image, int imgsz) {
+  const at::Tensor own = targets.index({targets.select(1, 0) == image});
+  const at::Tensor centre = own.narrow(1, 2, 2);
+  const at::Tensor half = own.narrow(1, 4, 2) / 2;
+  return at::cat({own.narrow(1, 1, 1), (centre - half) * imgsz, (centre + half) * imgsz}, 1);
+}
+
+std::vector<std::vector<int64_t>> slices(int64_t samples, int64_t batch, const Communicator& ranks) {
+  std::vector<std::vector<int64_t>> all;
+  for (int64_t offset = 0; offset < samples; offset += batch) {
+    all.push_back(rank_positions(samples, batch, offset, ranks.world_size(), ranks.rank()));
+  }
+  return all;
+}
+
+/// Precision, recall, mAP50, mAP50-95 of all ranks' images; computed by rank 0 alone, so that all agree to the bit.
+MetricSummary merged_metrics(const Evaluator& own, int nc, Communicator& ranks) {
+  const std::vector<at::Tensor> packed = ranks.gather_rows(own.pack());
+  const at::Tensor summary = at::zeros({4}, at::kDouble);
+  if (ranks.rank() == 0) {
+    Evaluator all(nc);
+    for (const at::Tensor& rows : packed) all.merge(rows);
+    const Metrics metrics = all.compute();
+    summary.copy_(at::tensor({metrics.precision, metrics.recall, metrics.map50, metrics.map50_95}, at::kDouble));
+  }
+  ranks.broadcast({summary});
+  const auto value = summary.accessor<double, 1>();
+  return {value[0], value[1], value[2], value[3]};
+}
+
+}  // namespace
+
+LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
+                         std::vector<at::Tensor>* raw_out) {
+  const auto size = static_cast<int>(batch.images.size(-1));
+  std::vector<at::Tensor> raw;
+  if (batch.images.size(0) > 0) {
+    const AutocastScope autocast(device);
+    raw = model.forward(network_input(batch.images, device));
+  } else {
+    // The stand-in must not touch the running statistics, and none of its outputs may count; but the graph must reach
+    // every parameter, or the others would wait for this rank's gradients for ever.
+    const bool training = model.is_training();
+    model.eval();
+    raw = model.forward(at::zeros({1, 3, kStandInSide, kStandInSide}, at::TensorOptions().device(device.device)));
+    model.train(training);
+    for (at::Tensor& map : raw) map = map.narrow(0, 0, 0);
+  }
+  LossResult result = loss(raw, batch.targets.to(device.device, /*non_blocking=*/true), size, size);
+  if (raw_out != nullptr) *raw_out = std::move(raw);
+  return result;
+}
+
+Validator::Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss)
+    : data_(data),
+      imgsz_(imgsz),
+      batch_(batch),
+      loader_(std::move(data), {.imgsz = imgsz, .threads = threads, .prefetch = 2}),
+      loss_(std::move(loss)) {}
+
+ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Communicator& ranks,
+                                const std::function<void(int64_t, int64_t)>& progress,
+                                const std::function<void(const Corrupt&)>& on_corrupt) {
+  const at::NoGradGuard no_grad;
+  loss_->set_sum_over_ranks([&ranks](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
+  loader_.start(1, slices(data_.size(), batch_, ranks), std::nullopt);
+  Evaluator evaluator(model.nc());
+  const DetectOptions options{.conf = kEvaluationConfidence, .multi_label = true};
+  at::Tensor items = at::zeros({3}, at::TensorOptions().dtype(at::kFloat).device(device.device));
+  int64_t done = 0;
+  while (const std::optional<Batch> batch = loader_.next()) {
+    for (const Corrupt& corrupt : batch->corrupt) on_corrupt(corrupt);
+    std::vector<at::Tensor> raw;
+    const LossResult loss = loss_of_slice(model, *loss_, *batch, device, &raw);
+    const int64_t images = std::min(batch_, data_.size() - done);
+    items += loss.items * static_cast<double>(images);
+    const std::vector<Detections> found =
+        batch->ids.empty() ? std::vector<Detections>{} : detect(raw, model.head_layout(), options);
+    for (size_t i = 0; i < batch->ids.size(); ++i) {
+      evaluator.add_image(batch->ids[i], found[i], ground_truth(batch->targets, static_cast<int64_t>(i), imgsz_));
+    }
+    done += images;
+    progress(done, data_.size());
+  }
+  ValidationResult result;
+  // Each rank's items are world_size times its share (see DetectionLoss): their mean over the ranks is the batch's.
+  const at::Tensor mean = ranks.sum(items.to(at::kCPU, at::kDouble)) / (static_cast<double>(ranks.world_size()) *
+                                                                       static_cast<double>(std::max<int64_t>(done, 1)));
+  for (size_t i = 0; i < result.loss.size(); ++i) result.loss[i] = mean[static_cast<int64_t>(i)].item<double>();
+  result.metrics = merged_metrics(evaluator, model.nc(), ranks);
+  return result;
+}
+
+}  // namespace tenfold

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "collective.h"
+#include "dataset.h"
+#include "device.h"
+#include "evaluate.h"
+#include "events.h"
+#include "loader.h"
+#include "loss.h"
+#include "model.h"
+#include "progress.h"
+
+namespace tenfold {
+
+/// Runs the loss of a rank's slice of a global batch. A rank whose slice is empty takes part with nothing: it makes the
+/// same exchanges and adds zero.
+LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
+                         std::vector<at::Tensor>* raw_out = nullptr);
+
+struct ValidationResult {
+  MetricSummary metrics;
+  LossItems loss{};
+};
+
+/// Validates a model on a whole data set, shared out over the ranks as training batches are; the result is the same on
+/// every rank and does not depend on their number.
+class Validator {
+ public:
+  Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss);
+
+  /// `model` must be in eval mode. `progress(done, total)` is called now and then, in images of all ranks. Corrupt
+  /// pictures are told to `on_corrupt`.
+  ValidationResult run(Detector& model, const ComputeDevice& device, Communicator& ranks,
+                       const std::function<void(int64_t done, int64_t total)>& progress,
+                       const std::function<void(const Corrupt&)>& on_corrupt);
+
+  const Dataset& data() const { return data_; }
+
+ private:
+  Dataset data_;
+  int imgsz_;
+  int64_t batch_;
+  Loader loader_;
+  std::unique_ptr<DetectionLoss> loss_;
+};
+
+}  // namespace tenfold

@@ -1,0 +1,139 @@
+#include "checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "data_fixtures.h"
+#include "exit_code.h"
+
+namespace tenfold {
+namespace {
+
+using testing::TemporaryFolder;
+namespace fs = std::filesystem;
+
+Snapshot small_snapshot(int64_t step) {
+  Progress progress;
+  progress.step = step;
+  progress.cursor = {2, 8};
+  progress.finished_epochs = 1;
+  progress.epoch = {{1.5, 2.5, 3.5}, 4, 8, 0.25};
+  progress.best_fitness = 0.1 / 3;
+  progress.best_epoch = 1;
+  progress.seconds = 12.5;
+  progress.history = {{1, 12.5, {1, 2, 3}, MetricSummary{0.1, 0.2, 0.3, 0.4}, LossItems{3, 2, 1}, {0.1, 0.2, 0.3}}};
+  return {.identity = {"yolov8n", 5, 7, 16, 1200, "SGD"},
+          .progress = progress,
+          .world_size = 2,
+          .ema_updates = step,
+          .rng = {1, 2, 255},
+          .model = {{"w", at::randn({3, 2})}},
+          .ema = {{"w", at::randn({3, 2})}},
+          .optimizer = {{"w.momentum", at::randn({3, 2})}},
+          .best = {},
+          .metadata = {{"arch", "yolov8n"}}};
+}
+
+std::string refusal(const fs::path& folder) {
+  try {
+    read_checkpoint(folder);
+  } catch (const TrainerError& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_checkpoint);
+    return error.what();
+  }
+  return "accepted";
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST(Checkpoint, ComesBackAsItWas) {
+  const TemporaryFolder folder;
+  Snapshot saved = small_snapshot(375);
+  saved.best = {{"w", at::ones({2})}};
+  const CheckpointEvent event = write_checkpoint(folder.path(), saved);
+  EXPECT_EQ(event.dir, (folder / "step-00000375").string());
+  EXPECT_EQ(event.files.size(), 5U);
+  EXPECT_EQ(event.files.back().name, "state.json");
+  EXPECT_DOUBLE_EQ(*event.map50, 0.3);
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"step-00000375"}));
+
+  const Snapshot read = read_checkpoint(event.dir);
+  EXPECT_EQ(read.identity, saved.identity);
+  EXPECT_EQ(read.progress.step, 375);
+  EXPECT_EQ(read.progress.cursor, (Cursor{2, 8}));
+  EXPECT_EQ(read.progress.finished_epochs, 1);
+  EXPECT_EQ(read.progress.epoch.loss, saved.progress.epoch.loss);
+  EXPECT_EQ(read.progress.best_fitness, saved.progress.best_fitness);  // to the bit
+  ASSERT_EQ(read.progress.history.size(), 1U);
+  EXPECT_DOUBLE_EQ(read.progress.history[0].metrics->map50_95, 0.4);
+  EXPECT_EQ(read.ema_updates, 375);
+  EXPECT_EQ(read.rng, saved.rng);
+  EXPECT_TRUE(read.model[0].second.equal(saved.model[0].second));
+  EXPECT_TRUE(read.ema[0].second.equal(saved.ema[0].second));
+  EXPECT_TRUE(read.optimizer[0].second.equal(saved.optimizer[0].second));
+  EXPECT_TRUE(read.best[0].second.equal(saved.best[0].second));
+  EXPECT_EQ(read.metadata, saved.metadata);
+}
+
+TEST(Checkpoint, AFlippedBitInAnyFileIsNoticed) {
+  const TemporaryFolder folder;
+  const CheckpointEvent event = write_checkpoint(folder.path(), small_snapshot(1));
+  for (const FileDigest& file : event.files) {
+    const fs::path path = fs::path(event.dir) / file.name;
+    std::vector<uint8_t> bytes = testing::read_file(path);
+    bytes[bytes.size() / 2] ^= 1;
+    testing::write_file(path, bytes);
+    EXPECT_NE(refusal(event.dir), "accepted") << file.name;
+    bytes[bytes.size() / 2] ^= 1;
+    testing::write_file(path, bytes);
+    EXPECT_EQ(refusal(event.dir), "accepted") << file.name;
+  }
+}
+
+TEST(Checkpoint, MissingAndTruncatedFilesAreRefused) {
+  const TemporaryFolder folder;
+  const CheckpointEvent event = write_checkpoint(folder.path(), small_snapshot(1));
+  const fs::path ema = fs::path(event.dir) / "ema.safetensors";
+  fs::resize_file(ema, fs::file_size(ema) - 1);
+  EXPECT_NE(refusal(event.dir).find("bytes instead of"), std::string::npos);
+  fs::remove(ema);
+  EXPECT_NE(refusal(event.dir).find("ema.safetensors"), std::string::npos);
+  fs::remove(fs::path(event.dir) / "state.json");
+  EXPECT_NE(refusal(event.dir).find("state.json"), std::string::npos);
+  EXPECT_NE(refusal(folder / "nothing"), "accepted");
+}
+
+TEST(Checkpoint, TheNewestStayAndLeftoversGo) {
+  const TemporaryFolder folder;
+  for (const int64_t step : {5, 10, 15, 100}) write_checkpoint(folder.path(), small_snapshot(step));
+  fs::create_directories(folder / ".writing-step-00000020-99");
+  fs::create_directories(folder / "notes");
+  prune_checkpoints(folder.path(), 2);
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"notes", "step-00000015", "step-00000100"}));
+}
+
+TEST(Checkpoint, AFailedWriteLeavesNothingBehind) {
+  const TemporaryFolder folder;
+  Snapshot snapshot = small_snapshot(1);
+  snapshot.ema.push_back(snapshot.ema[0]);  // two tensors of one name cannot be stored
+  EXPECT_THROW(write_checkpoint(folder.path(), snapshot), std::exception);
+  EXPECT_TRUE(names_in(folder.path()).empty());
+}
+
+TEST(Checkpoint, WrittenAgainAtTheSameStepReplacesTheOld) {
+  const TemporaryFolder folder;
+  write_checkpoint(folder.path(), small_snapshot(5));
+  const Snapshot second = small_snapshot(5);
+  const CheckpointEvent event = write_checkpoint(folder.path(), second);
+  EXPECT_TRUE(read_checkpoint(event.dir).model[0].second.equal(second.model[0].second));
+}
+
+}  // namespace
+}  // namespace tenfold

@@ -1,0 +1,89 @@
+#include "config.h"
+
+#include <gtest/gtest.h>
+
+#include "exit_code.h"
+
+namespace tenfold {
+namespace {
+
+std::string problems_of(const std::string& json) {
+  try {
+    parse_config(json, "job.json");
+  } catch (const TrainerError& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_config);
+    return error.what();
+  }
+  return "no problem";
+}
+
+TEST(Config, ReadsTheContractsExample) {
+  const Config config = load_config(std::string(TENFOLD_FIXTURES) + "/trainer-contract/config.json");
+  EXPECT_EQ(config.run_name, "defects-s");
+  EXPECT_EQ(std::get<ShardData>(config.data).index, "/var/cache/tenfold/shards/9b1c.json");
+  EXPECT_EQ(config.arch, "yolov8n");
+  EXPECT_FALSE(config.weights);
+  EXPECT_FALSE(config.nc);
+  EXPECT_EQ(config.train.batch, 16);
+  EXPECT_EQ(config.checkpoint.every_epochs, 1);
+  EXPECT_FALSE(config.checkpoint.every_steps);
+  EXPECT_EQ(config.resume_dir, "/var/cache/tenfold/checkpoints/defects-s-7f3a/step-00000300");
+  EXPECT_EQ(config.collective.generation, 4711);
+  EXPECT_EQ(config.progress_interval_ms, 250);
+}
+
+TEST(Config, ADataSetIsEnough) {
+  const Config config = parse_config(R"({"data": {"kind": "yaml", "path": "cells.yaml"}})", "job.json");
+  EXPECT_EQ(config.train.epochs, 100);
+  EXPECT_EQ(config.train.imgsz, 640);
+  EXPECT_EQ(config.train.lr0, 0.01);
+  EXPECT_EQ(config.checkpoint.every_epochs, 1);
+  EXPECT_EQ(config.checkpoint.dir, config.run_dir / "checkpoints");
+}
+
+TEST(Config, TellsEveryProblemWithItsPath) {
+  const std::string message = problems_of(R"({
+    "data": {"kind": "zip"}, "model": {"arch": 3, "nc": -1},
+    "train": {"epochs": 0, "imgsz": 100, "lr0": "fast", "mosiac": 1, "batch": 2.5, "optimizer": "Lion"},
+    "checkpoint": {"every": {"hours": 1}}, "resume": {}, "colective": {}})");
+  for (const char* expected :
+       {"job.json: 12 problems", "data.kind: must be \"shards\" or \"yaml\"", "model.arch: must be a text",
+        "model.nc: must be a whole number", "train.epochs: must be a whole number, 1 to 100000, not 0",
+        "train.imgsz: must be a multiple of 32", "96 is near 100", "train.lr0: must be a number, 0 to 10, not \"fast\"",
+        "train.mosiac: unknown; did you mean `mosaic`?", "train.batch: must be a whole number",
+        "train.optimizer: must be one of \"auto\", \"SGD\", \"AdamW\", not \"Lion\"",
+        "checkpoint.every.hours: unknown", "resume.dir: is required", "colective: unknown; did you mean `collective`?"}) {
+    EXPECT_NE(message.find(expected), std::string::npos) << expected << "\nis not in\n" << message;
+  }
+}
+
+TEST(Config, RefusesUnsupportedArgumentsByName) {
+  for (const auto& [name, advice] : refused_arguments()) {
+    const std::string message = problems_of(R"({"data": {"kind": "yaml", "path": "a"}, "train": {")" +
+                                            std::string(name) + R"(": 1}})");
+    EXPECT_NE(message.find("train." + std::string(name) + ": not an argument here: " + std::string(advice)),
+              std::string::npos)
+        << message;
+  }
+}
+
+TEST(Config, TakesTheSpellingsOfAmpAndCache) {
+  const auto with = [](const std::string& train) {
+    return parse_config(R"({"data": {"kind": "yaml", "path": "a"}, "train": )" + train + "}", "job.json").train;
+  };
+  EXPECT_EQ(with(R"({"amp": true, "cache": false})").amp, "auto");
+  EXPECT_EQ(with(R"({"amp": true, "cache": false})").cache, "off");
+  EXPECT_EQ(with(R"({"amp": false, "cache": true})").amp, "off");
+  EXPECT_EQ(with(R"({"amp": false, "cache": true})").cache, "ram");
+  EXPECT_EQ(with(R"({"workers": "auto"})").workers, std::nullopt);
+  EXPECT_EQ(with(R"({"workers": 3, "epochs": 5.0})").workers, 3);
+}
+
+TEST(Config, SaysWhenAFileIsNoJsonOrMissing) {
+  EXPECT_NE(problems_of("{\"data\": ").find("job.json: not JSON"), std::string::npos);
+  EXPECT_NE(problems_of("[]").find("must be an object"), std::string::npos);
+  EXPECT_THROW(load_config("/nonexistent/job.json"), TrainerError);
+}
+
+}  // namespace
+}  // namespace tenfold

@@ -1,0 +1,53 @@
+#include "run_folder.h"
+
+#include <gtest/gtest.h>
+#include <yaml-cpp/yaml.h>
+
+#include "data_fixtures.h"
+#include "sha256.h"
+
+namespace tenfold {
+namespace {
+
+using testing::TemporaryFolder;
+
+TEST(RunFolder, ResultsHaveTheHeaderThatYoloToolsRead) {
+  const std::string csv = results_csv({{1, 12.5, {1, 2, 3}, MetricSummary{0.1, 0.2, 0.3, 0.4}, LossItems{3, 2, 1},
+                                        {0.07, 0.01, 0.01}},
+                                       {2, 25, {1, 2, 3}, std::nullopt, std::nullopt, {0.07, 0.01, 0.01}}});
+  EXPECT_EQ(csv,
+            "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),"
+            "metrics/mAP50(B),metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0,lr/pg1,lr/pg2\n"
+            "1,12.5,1,2,3,0.1,0.2,0.3,0.4,3,2,1,0.07,0.01,0.01\n"
+            "2,25,1,2,3,0,0,0,0,0,0,0,0.07,0.01,0.01\n");
+}
+
+TEST(RunFolder, ArgsCanBeReadAsYaml) {
+  Config config;
+  config.data = YamlData{"cells: odd \"name\".yaml"};
+  config.train.amp = "off";
+  const YAML::Node args = YAML::Load(args_yaml(config));
+  EXPECT_EQ(args["data"].as<std::string>(), "cells: odd \"name\".yaml");
+  EXPECT_EQ(args["amp"].as<std::string>(), "off");
+  EXPECT_EQ(args["epochs"].as<int>(), 100);
+  EXPECT_DOUBLE_EQ(args["lr0"].as<double>(), 0.01);
+  EXPECT_FALSE(args["cos_lr"].as<bool>());
+  EXPECT_TRUE(args["weights"].IsNull());
+}
+
+TEST(RunFolder, ListsFinishedFilesWithoutCheckpoints) {
+  const TemporaryFolder folder;
+  testing::write_file(folder / "results.csv", std::string("a"));
+  testing::write_file(folder / "weights/best.safetensors", std::string("bc"));
+  testing::write_file(folder / "weights/last.safetensors.tmp", std::string("half"));
+  testing::write_file(folder / "checkpoints/step-00000001/state.json", std::string("{}"));
+  const std::vector<FileDigest> files = run_files(folder.path(), folder / "checkpoints");
+  ASSERT_EQ(files.size(), 2U);
+  EXPECT_EQ(files[0].name, "results.csv");
+  EXPECT_EQ(files[1].name, "weights/best.safetensors");
+  EXPECT_EQ(files[1].bytes, 2);
+  EXPECT_EQ(files[1].sha256, sha256_hex(std::vector<uint8_t>{'b', 'c'}));
+}
+
+}  // namespace
+}  // namespace tenfold
