@@ -75,6 +75,16 @@ export function openChannel(address: string, credentials: ChannelCredentials): C
   return createChannel(address, credentials, channelOptions);
 }
 
+interface PatienceOptions {
+  /** How long a unary call is tried again while nobody answers. */
+  readonly patienceMs?: number;
+  /** It is tried again: people may want to know what takes so long. */
+  readonly onRetry?: () => void;
+}
+
+/** What a caller may say about one call. */
+export type ClientCallOptions = PatienceOptions & {readonly deadline?: Date | number};
+
 /** No unary call waits longer than this for its answer. */
 export const UNARY_DEADLINE_MS = 15_000;
 /** How long a unary call is tried again while the other side cannot be reached: longer than a coordinator takes to restart. */
@@ -84,10 +94,10 @@ const UNAVAILABLE_PATIENCE_MS = 4000;
  * Gives every unary call a deadline, and tries it again while nobody answers. Every unary call of Tenfold may be repeated: reads by
  * nature, creations by their `request_id`, changes because they ask for a state and not for a step.
  */
-const patientUnaryCalls: ClientMiddleware<{patienceMs?: number}, DeadlineOptions> = async function* patientUnaryCalls(call, options) {
+const patientUnaryCalls: ClientMiddleware<PatienceOptions, DeadlineOptions> = async function* patientUnaryCalls(call, options) {
   if (call.requestStream) return yield* call.next(call.request, options);
   if (call.responseStream) return yield* call.next(call.request, options);
-  const {patienceMs = UNAVAILABLE_PATIENCE_MS, ...rest} = options;
+  const {patienceMs = UNAVAILABLE_PATIENCE_MS, onRetry, ...rest} = options;
   const startedAt = performance.now();
   for (let waitMs = 100; ; waitMs = Math.min(2 * waitMs, 1000)) {
     try {
@@ -95,17 +105,11 @@ const patientUnaryCalls: ClientMiddleware<{patienceMs?: number}, DeadlineOptions
     } catch (error) {
       const isAway = error instanceof ClientError && error.code === Status.UNAVAILABLE;
       if (!isAway || performance.now() - startedAt + waitMs > patienceMs) throw error;
+      onRetry?.();
       await systemClock.sleep(waitMs, options.signal);
     }
   }
 };
-
-/** What a caller may change about one call. */
-export interface ClientCallOptions {
-  readonly deadline?: Date | number;
-  /** How long it is tried again while nobody answers. */
-  readonly patienceMs?: number;
-}
 
 /** Clients whose errors carry their details (`problemOf` reads them), and whose unary calls have deadlines. */
 export const clientFactory = createClientFactory().use(errorDetailsClientMiddleware).use(deadlineMiddleware).use(patientUnaryCalls);

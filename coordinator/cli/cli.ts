@@ -41,6 +41,7 @@ export class Cli {
   /** How the process ends, unless something throws. */
   exitCode: ExitCode = EXIT.done;
   private channel: Channel | undefined;
+  private toldWaiting = false;
 
   constructor(readonly around: Surroundings) {
     this.style = styleFor(around.out, around.env);
@@ -68,11 +69,19 @@ export class Cli {
     const config: ClientConfig = resolveClientConfig({flags, env, file}, foldersOf(env));
     this.address = showHostPort(config.address);
     this.channel = openChannel(this.address, clientCredentials(config.tls));
+    const options = {'*': {patienceMs: config.patienceMs, onRetry: () => this.tellWaiting()}};
     return {
-      jobs: clientFactory.create(JobServiceDefinition, this.channel),
-      cluster: clientFactory.create(ClusterServiceDefinition, this.channel),
-      datasets: clientFactory.create(DatasetServiceDefinition, this.channel),
+      jobs: clientFactory.create(JobServiceDefinition, this.channel, options),
+      cluster: clientFactory.create(ClusterServiceDefinition, this.channel, options),
+      datasets: clientFactory.create(DatasetServiceDefinition, this.channel, options),
     };
+  }
+
+  /** Once, and only to somebody who looks. */
+  private tellWaiting(): void {
+    if (!this.toldWaiting && this.around.err.isTTY)
+      this.note(this.errStyle.dim(`${this.address} does not answer yet; trying on for a moment`));
+    this.toldWaiting = true;
   }
 
   close(): void {

@@ -8,7 +8,12 @@ import type {ClientTlsFiles} from '../../shared/tls.js';
 export interface ClientConfig {
   readonly address: HostPort;
   readonly tls: ClientTlsFiles | undefined;
+  /** How long to try while nobody answers: long where there is reason to expect that somebody will. */
+  readonly patienceMs: number;
 }
+
+/** A `tenfold up` that runs starts its coordinator again within seconds; one that was named may be taking over from another. */
+const PATIENCE_MS = {running: 20_000, named: 10_000, guessed: 2000} as const;
 
 export const clientSettings = {
   address: setting<HostPort | undefined>({
@@ -38,7 +43,10 @@ export function resolveClientConfig(sources: Sources, folders: Folders): ClientC
   const {address, tlsCa, tlsCert, tlsKey} = resolveSettings(clientSettings, 'client', sources);
   const identity = tlsCert !== undefined && tlsKey !== undefined ? {cert: tlsCert, key: tlsKey} : undefined;
   const tls = tlsCa === undefined && identity === undefined ? undefined : {ca: tlsCa, identity};
-  return {address: address ?? addressOfRunningUp(folders) ?? DEFAULT_ADDRESS, tls};
+  if (address !== undefined) return {address, tls, patienceMs: PATIENCE_MS.named};
+  const running = addressOfRunningUp(folders);
+  if (running !== undefined) return {address: running, tls, patienceMs: PATIENCE_MS.running};
+  return {address: DEFAULT_ADDRESS, tls, patienceMs: PATIENCE_MS.guessed};
 }
 
 /** Where `tenfold up` tells other commands of this user that it runs. */

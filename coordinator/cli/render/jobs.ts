@@ -78,7 +78,11 @@ export function jobLines(job: Job, {now, wide, style}: {now: number; wide: boole
       ...job.waitingFor.map(({message}, index) => [index === 0 ? 'waits for' : '', printable(message)] as const),
       ['queue', job.queuePosition > 0 ? `position ${job.queuePosition}` : undefined],
       ...(progress === undefined ? [] : progressPairs(progress, isFinal(job.state))),
-      ['end', job.endReason && `${printable(job.endReason.message)} (${job.endReason.code}, ${faultText(job.endReason.fault)})`],
+      [
+        'end',
+        job.endReason &&
+          `${printable(job.endReason.message)} (${[job.endReason.code, faultText(job.endReason.fault)].filter(part => part !== '').join(', ')})`,
+      ],
     ],
     style,
   );

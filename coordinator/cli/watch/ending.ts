@@ -36,7 +36,7 @@ export function finalLines(job: Job, progress: Progress, style: Style): string[]
   }
 }
 
-/** Whose fault it was, for people. */
+/** Whose fault it was, for people; empty: nothing went wrong. */
 export function faultText(fault: string | undefined): string {
   switch (fault) {
     case 'user':
@@ -46,7 +46,7 @@ export function faultText(fault: string | undefined): string {
     case 'infra':
       return 'by the machines';
     default:
-      return "nobody's fault";
+      return '';
   }
 }
 
