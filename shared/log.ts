@@ -66,26 +66,44 @@ function logOf(logger: winston.Logger, bound: LogFields): Log {
   };
 }
 
+/** Where it came from is of use only for what nobody expected: lines of level `error`. */
 function withErrorChain(info: winston.Logform.TransformableInfo): winston.Logform.TransformableInfo {
-  if (info.error !== undefined) info.error = errorChain(info.error);
-  return info;
+  const {error} = info;
+  if (error === undefined) return info;
+  const root = error instanceof Error ? rootOf(error) : undefined;
+  const stack = info.level === 'error' && root?.stack !== undefined ? {stack: root.stack} : {};
+  return Object.assign(info, {error: errorChain(error)}, stack);
 }
+
+function rootOf(error: Error): Error {
+  let root = error;
+  for (let depth = 0; depth < LONGEST_CHAIN && root.cause instanceof Error; depth++) root = root.cause;
+  return root;
+}
+
+/** Longer ones go round. */
+const LONGEST_CHAIN = 8;
 
 /** An error and what caused it, in one line: `listing jobs: deadline exceeded`. */
 export function errorChain(error: unknown): string {
   const messages: string[] = [];
-  for (let cause: unknown = error; cause !== undefined && messages.length < 8; cause = cause instanceof Error ? cause.cause : undefined)
+  for (
+    let cause: unknown = error;
+    cause !== undefined && messages.length < LONGEST_CHAIN;
+    cause = cause instanceof Error ? cause.cause : undefined
+  )
     messages.push(cause instanceof Error ? cause.message || cause.name : String(cause));
   return messages.join(': ');
 }
 
 function textLine(info: winston.Logform.TransformableInfo): string {
-  const {timestamp, level, message, component, ...fields} = info;
+  const {timestamp, level, message, component, stack, ...fields} = info;
   const time = String(timestamp).slice(11, 23);
   const pairs = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => `${key}=${shown(value)}`);
-  return [time, level.toUpperCase().padEnd(5), `[${component}]`, message, ...pairs].join(' ');
+  const line = [time, level.toUpperCase().padEnd(5), `[${component}]`, message, ...pairs].join(' ');
+  return stack === undefined ? line : `${line}\n${stack}`;
 }
 
 function shown(value: unknown): string {
