@@ -164,8 +164,10 @@ export class EtcdLeadership implements Leadership {
 
   /** Returns whether leadership (re)begins with it. */
   private extend(sentAt: number): boolean {
+    // A lapse between two keepalives went unnoted: those who saw no fence meanwhile wait to be told that it is back.
+    const hadLapsed = this.fence() === undefined;
     this.deadline = sentAt + 0.7 * this.ttlMs;
-    if (this.wasLeading || this.fence() === undefined) return false;
+    if (this.fence() === undefined || (this.wasLeading && !hadLapsed)) return false;
     this.wasLeading = true;
     this.topic.publish();
     return true;
