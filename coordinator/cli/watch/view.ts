@@ -60,9 +60,10 @@ function isWaiting(job: Job): boolean {
 function bodyLines(model: WatchModel, job: Job, width: number, style: Style): string[] {
   if (isWaiting(job)) return waitingLines(job, style);
   const figures = model.progress.epoch === 0 ? [] : figureLines(model.progress, width, style);
-  const delays = job.waitingFor.map(({message}) => labelled('note', printable(message), style));
-  if (job.state === JobState.JOB_STATE_STAGING) return [...stagingLines(model, style), ...figures, ...delays];
-  return [...(figures.length > 0 ? figures : [labelled('starting', 'waiting for the first step', style)]), ...delays];
+  const notes = (label: string): string[] => job.waitingFor.map(({message}) => labelled(label, printable(message), style));
+  if (job.state === JobState.JOB_STATE_STAGING)
+    return [...(job.waitingFor.length > 0 ? notes('staging') : stagingLines(model, style)), ...figures];
+  return [...(figures.length > 0 ? figures : [labelled('starting', 'waiting for the first step', style)]), ...notes('note')];
 }
 
 function waitingLines(job: Job, style: Style): string[] {
@@ -153,11 +154,11 @@ export function newsLine(news: Exclude<News, {kind: 'epoch' | 'state'}>, style: 
     case 'attemptEnded': {
       const {number, endReason} = news.attempt;
       if (endReason === undefined || endReason.fault === 'none') return '';
-      return `  ${style.wait(`attempt ${number} ended: ${printable(endReason.message)}`)} ${style.dim(`(${endReason.code})`)}`;
+      return `${style.wait(`attempt ${number} ended: ${printable(endReason.message)}`)} ${style.dim(`(${endReason.code})`)}`;
     }
     case 'resumed':
-      return `  ${style.dim(`attempt ${news.attempt} goes on from the checkpoint of step ${news.step}, in epoch ${news.epoch}`)}`;
+      return `${style.dim(`attempt ${news.attempt} goes on from the checkpoint of step ${news.step}, in epoch ${news.epoch}`)}`;
     case 'warning':
-      return `  ${style.wait('warning')} ${printable(news.message)}${news.rank > 0 ? style.dim(` (rank ${news.rank})`) : ''}`;
+      return `${style.wait('warning')} ${printable(news.message)}${news.rank > 0 ? style.dim(` (rank ${news.rank})`) : ''}`;
   }
 }

@@ -3,7 +3,7 @@ import type {Cli, Clients, Output} from '../cli.js';
 import {EXIT, type ExitCode} from '../exitCodes.js';
 import {CommandFailure} from '../failure.js';
 import {LivePainter} from '../render/livePainter.js';
-import type {Style} from '../render/style.js';
+import {type Style, wrap} from '../render/style.js';
 import {finalLines} from './ending.js';
 import {epochHeading, epochLayout, epochRow} from './epochTable.js';
 import {followJob} from './follow.js';
@@ -100,7 +100,7 @@ class LiveDisplay implements Display {
     if (news.kind === 'state') return [];
     if (news.kind !== 'epoch') {
       const line = newsLine(news, style);
-      return line === '' ? [] : [line];
+      return line === '' ? [] : wrap(line, this.painter.columns - 3).map(part => `  ${part}`);
     }
     const layout = epochLayout(this.painter.columns);
     const needsHeading = this.rows++ % ROWS_PER_HEADING === 0 || layout !== this.layout;
