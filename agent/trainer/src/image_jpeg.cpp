@@ -29,9 +29,24 @@ void* decompressor() {
   return handle.get();
 }
 
-/// A decompressor that met a damaged file is not used again: with libjpeg-turbo 2.1 it may report the next, sound
-/// picture as empty.
-[[noreturn]] void fail_decompressing(const std::string& problem) {
+/// A complete JPEG ends with the marker FF D9; some writers append a little of their own.
+bool has_end_marker(std::span<const uint8_t> file) {
+  constexpr std::array<uint8_t, 2> kEnd{0xFF, 0xD9};
+  const auto tail = file.last(std::min<size_t>(file.size(), 4096));
+  return std::search(tail.begin(), tail.end(), kEnd.begin(), kEnd.end()) != tail.end();
+}
+
+/// Warnings after which the picture is whole nevertheless: stray bytes between two segments, as some cameras write.
+bool harmless(std::string_view warning, std::span<const uint8_t> file) {
+  return warning.find("extraneous bytes before marker") != std::string_view::npos && has_end_marker(file);
+}
+
+/// Throws when a step of reading `file` failed. A decompressor that met a damaged file is not used again: with
+/// libjpeg-turbo 2.1 it may report the next, sound picture as empty.
+void check_decompressing(int status, std::span<const uint8_t> file) {
+  if (status == 0) return;
+  const std::string problem = tjGetErrorStr2(decompressor());
+  if (tjGetErrorCode(decompressor()) == TJERR_WARNING && harmless(problem, file)) return;
   thread_decompressor().reset();
   throw ImageError(problem);
 }
@@ -48,9 +63,9 @@ struct Header {
 
 Header read_header(std::span<const uint8_t> file) {
   Header header;
-  if (tjDecompressHeader3(decompressor(), file.data(), file.size(), &header.width, &header.height, &header.subsampling,
-                          &header.colourspace) != 0)
-    fail_decompressing(tjGetErrorStr2(decompressor()));
+  check_decompressing(tjDecompressHeader3(decompressor(), file.data(), file.size(), &header.width, &header.height,
+                                          &header.subsampling, &header.colourspace),
+                      file);
   return header;
 }
 
@@ -68,25 +83,11 @@ ImageSize scaled_size(const Header& header, int min_long_side) {
   return size;
 }
 
-/// A complete JPEG ends with the marker FF D9; some writers append a little of their own.
-bool has_end_marker(std::span<const uint8_t> file) {
-  constexpr std::array<uint8_t, 2> kEnd{0xFF, 0xD9};
-  const auto tail = file.last(std::min<size_t>(file.size(), 4096));
-  return std::search(tail.begin(), tail.end(), kEnd.begin(), kEnd.end()) != tail.end();
-}
-
-/// Warnings after which the picture is whole nevertheless: stray bytes between two segments, as some cameras write.
-bool harmless(std::string_view warning, std::span<const uint8_t> file) {
-  return warning.find("extraneous bytes before marker") != std::string_view::npos && has_end_marker(file);
-}
-
 void decompress(std::span<const uint8_t> file, ImageSize size, int pixel_format, uint8_t* out) {
   const int stride = size.width * tjPixelSize[pixel_format];
-  if (tjDecompress2(decompressor(), file.data(), file.size(), out, size.width, stride, size.height, pixel_format,
-                    TJFLAG_LIMITSCANS) == 0)
-    return;
-  const std::string problem = tjGetErrorStr2(decompressor());
-  if (tjGetErrorCode(decompressor()) != TJERR_WARNING || !harmless(problem, file)) fail_decompressing(problem);
+  check_decompressing(tjDecompress2(decompressor(), file.data(), file.size(), out, size.width, stride, size.height,
+                                    pixel_format, TJFLAG_LIMITSCANS),
+                      file);
 }
 
 /// CMYK as Adobe's programs write it in JPEG: inverted, so that each channel is multiplied by the black channel.

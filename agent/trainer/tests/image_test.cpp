@@ -201,6 +201,15 @@ TEST(Image, TruncatedFilesAreRefusedAtEveryLength) {
     }
 }
 
+TEST(Image, StrayBytesBetweenSegmentsDoNoHarm) {
+  Bytes file = encode_jpeg(two_halves(64, 64), 95);
+  const size_t first_segment_end = 4 + (size_t{file[4]} << 8 | file[5]);
+  file.insert(file.begin() + static_cast<std::ptrdiff_t>(first_segment_end), {0, 0, 0});
+  expect_near(pixel(decode_image(file), 54, 20), {0, 0, 255}, 6);
+  // But they do not excuse a missing end.
+  EXPECT_THROW(decode_image(std::span(file).first(file.size() - 10)), ImageError);
+}
+
 TEST(Image, ASoundJpegIsReadAfterDamagedOnes) {
   const Bytes sound = encode_jpeg(two_halves(64, 64));
   for (size_t length = 4; length < sound.size(); ++length) {
