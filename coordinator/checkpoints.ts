@@ -47,7 +47,7 @@ export class Checkpoints {
       if (!(await this.allFilesThere(plan, manifest)) || !(await this.isCovered(plan, manifest))) return false;
       if (!(await this.allFilesVerify(plan, manifest))) return false;
       await this.commit(plan, manifest, committed);
-      await this.clearExpired(plan.jobId);
+      await this.clear(plan);
       return true;
     });
   }
@@ -121,20 +121,37 @@ export class Checkpoints {
     throw unavailable(`${what}: the record of the job keeps changing`);
   }
 
-  /** Records first, then files: what is a checkpoint has its files. That nothing could be cleared fails no commit. */
-  private async clearExpired(jobId: string): Promise<void> {
-    const {state, fenced, log} = this.parts;
+  /** That nothing could be cleared fails no commit: the next one clears. */
+  private async clear(plan: GenerationPlan): Promise<void> {
     try {
-      const job = state.jobs.get(jobId);
-      const expired = expiredCheckpoints(takeSnapshot(state, NO_NODES), jobId);
-      if (job === undefined || expired.length === 0) return;
-      // Were a plan placed meanwhile, it could start from one of these.
-      const comparisons: Comparison[] = [{key: state.keys.job(jobId), target: 'mod', revision: job.modRevision}];
-      const operations = expired.map(({step}) => ({kind: 'delete', key: state.keys.checkpoint(jobId, step)}) as const);
-      if (!(await fenced.commit({what: `clearing checkpoints of ${jobId}`, comparisons, operations}))) return;
-      for (const checkpoint of expired) await this.deleteFiles(jobId, checkpoint);
+      await this.clearExpired(plan.jobId);
+      await this.clearLeftovers(plan);
     } catch (error) {
-      log.warn('old checkpoints could not be cleared', {job: jobId, error: errorChain(error)});
+      this.parts.log.warn('old checkpoints could not be cleared', {job: plan.jobId, error: errorChain(error)});
+    }
+  }
+
+  /** Records first, then files: what is a checkpoint has its files. */
+  private async clearExpired(jobId: string): Promise<void> {
+    const {state, fenced} = this.parts;
+    const job = state.jobs.get(jobId);
+    const expired = expiredCheckpoints(takeSnapshot(state, NO_NODES), jobId);
+    if (job === undefined || expired.length === 0) return;
+    // Were a plan placed meanwhile, it could start from one of these.
+    const comparisons: Comparison[] = [{key: state.keys.job(jobId), target: 'mod', revision: job.modRevision}];
+    const operations = expired.map(({step}) => ({kind: 'delete', key: state.keys.checkpoint(jobId, step)}) as const);
+    if (!(await fenced.commit({what: `clearing checkpoints of ${jobId}`, comparisons, operations}))) return;
+    for (const checkpoint of expired) await this.deleteFiles(jobId, checkpoint);
+  }
+
+  /** What attempts before this one had uploaded of checkpoints that they did not live to commit. */
+  private async clearLeftovers({jobId, attempt}: GenerationPlan): Promise<void> {
+    const {objects, state} = this.parts;
+    const prefix = objectKeys.checkpoints(jobId);
+    const committed = (state.checkpoints.get(jobId) ?? []).map(record => objectKeys.checkpoint(jobId, record.step, record.attempt));
+    for (const key of [...(await objects.list(prefix)), ...(await objects.listUnfinished(prefix))]) {
+      const isKept = key.includes(objectKeys.attemptPart(attempt)) || committed.some(folder => key.startsWith(folder));
+      if (!isKept) await objects.delete(key);
     }
   }
 

@@ -1,5 +1,6 @@
 import type {Clock} from '../shared/clock.js';
 import type {EndReason} from '../shared/endReason.js';
+import {DomainError} from '../shared/errors.js';
 import type {Instant} from '../shared/ids.js';
 import {errorChain, type Log, type LogFields} from '../shared/log.js';
 import {actingFence} from './acting.js';
@@ -48,7 +49,8 @@ export class Loop {
         backoff.reset();
         await this.wait(lookAgainAt, signal);
       } catch (error) {
-        if (backoff.isFirst) log.warn('decisions could not be committed; trying on', {error: errorChain(error)});
+        if (!isOutage(error)) log.error('deciding failed', {error});
+        else if (backoff.isFirst) log.warn('decisions could not be committed; trying on', {error: errorChain(error)});
         await backoff.wait(signal);
       }
     }
@@ -134,4 +136,8 @@ function transactionFor({job, jobModRevision, plan}: RecordChanges, keys: Keys):
 
 function toldReason({code, message}: EndReason): LogFields {
   return {code, reason: message};
+}
+
+function isOutage(error: unknown): boolean {
+  return error instanceof DomainError && error.problem.kind === 'unavailable';
 }

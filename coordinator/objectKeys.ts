@@ -4,8 +4,12 @@ import type {FileDigest} from '../shared/checkpoint.js';
 export const objectKeys = {
   /** A shard's, or a data set index's, bytes by their SHA-256. */
   blob: (digest: string): string => `blobs/${digest}`,
+  /** Below it lie the files of all checkpoints of a job. */
+  checkpoints: (jobId: string): string => `jobs/${jobId}/checkpoints/`,
   /** Below it lie the files of one checkpoint. A later attempt may reach the same step with other bytes. */
-  checkpoint: (jobId: string, step: number, attempt: number): string => `jobs/${jobId}/checkpoints/${step}/attempt-${attempt}/`,
+  checkpoint: (jobId: string, step: number, attempt: number): string =>
+    `${objectKeys.checkpoints(jobId)}${step}${objectKeys.attemptPart(attempt)}`,
+  attemptPart: (attempt: number): string => `/attempt-${attempt}/`,
   checkpointFile: (jobId: string, step: number, attempt: number, name: string): string =>
     `${objectKeys.checkpoint(jobId, step, attempt)}${name}`,
   /** A file of the run folder, `file.name` being its path there. It may be made again and differ: `results.csv`, the best weights. */

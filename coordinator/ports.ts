@@ -77,7 +77,10 @@ export interface ObjectStore {
   verify(key: string, bytes: number, sha256: string): Promise<boolean>;
   /** Complete or unfinished; that there is none is well too. */
   delete(key: string): Promise<void>;
+  /** Keys of readable objects. */
   list(prefix: string): Promise<string[]>;
+  /** Keys of objects that are still being received, or whose sender went away. */
+  listUnfinished(prefix: string): Promise<string[]>;
 }
 
 export class ObjectNotFoundError extends Error {}

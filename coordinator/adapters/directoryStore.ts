@@ -74,10 +74,12 @@ export class DirectoryStore implements ObjectStore {
     await rm(this.incoming(key), {force: true});
   }
 
-  async list(prefix: string): Promise<string[]> {
-    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
-    const keys = await this.keysBelow(folder);
-    return keys.filter(key => key.startsWith(prefix)).sort();
+  list(prefix: string): Promise<string[]> {
+    return keysIn(this.root, prefix);
+  }
+
+  listUnfinished(prefix: string): Promise<string[]> {
+    return keysIn(join(this.root, INCOMING), prefix);
   }
 
   private async *chunks(key: string, offset: number): AsyncGenerator<Buffer> {
@@ -88,16 +90,6 @@ export class DirectoryStore implements ObjectStore {
     } finally {
       await handle.close();
     }
-  }
-
-  private async keysBelow(folder: string): Promise<string[]> {
-    const entries = await entriesOf(join(this.root, folder));
-    const keys = await Promise.all(
-      entries
-        .filter(entry => !(folder === '' && entry.name === INCOMING))
-        .map(entry => (entry.isDirectory() ? this.keysBelow(`${folder}${entry.name}/`) : [`${folder}${entry.name}`])),
-    );
-    return keys.flat();
   }
 
   /** Makes a file, whose bytes are on disk, the object at `key`. */
@@ -122,6 +114,18 @@ function safe(key: string): string {
   const bad = key.split('/').some(segment => segment === '' || segment === '.' || segment === '..' || segment.includes('\0'));
   if (bad || key.startsWith(INCOMING)) throw new Error(`not an object key: ${JSON.stringify(key)}`);
   return key;
+}
+
+/** Keys that begin with `prefix`, in order, of the files below `root`. */
+async function keysIn(root: string, prefix: string): Promise<string[]> {
+  const keys = await keysBelow(root, prefix.slice(0, prefix.lastIndexOf('/') + 1));
+  return keys.filter(key => key.startsWith(prefix)).sort();
+}
+
+async function keysBelow(root: string, folder: string): Promise<string[]> {
+  const entries = (await entriesOf(join(root, folder))).filter(({name}) => name !== INCOMING);
+  const keys = entries.map(entry => (entry.isDirectory() ? keysBelow(root, `${folder}${entry.name}/`) : [`${folder}${entry.name}`]));
+  return (await Promise.all(keys)).flat();
 }
 
 async function openIn(path: string, flags: string): Promise<FileHandle> {

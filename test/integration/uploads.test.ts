@@ -222,6 +222,22 @@ describe('a stale attempt', () => {
     expect(committedSteps()).toEqual([]);
   });
 
+  it('leaves nothing behind once the next one commits', async () => {
+    const left = checkpointAt(1, 16);
+    await upload(startOf(left.manifest, 'state.json'), left.contents['state.json']);
+    await upload(startOf(left.manifest, 'model.safetensors'), left.contents['model.safetensors'].subarray(0, 1000));
+    expect(await rig.objects.listUnfinished('jobs/j1/')).toEqual([objectKeys.checkpointFile('j1', 1, 1, 'model.safetensors')]);
+    agent.report({...IDLE, attempts: [observed(plan, 'node-a', {state: 'exited', reason: endReason('killed', 'SIGKILL')})]});
+    await expect.poll(() => agent.desired?.map(({attempt}) => attempt), patiently).toEqual([2]);
+    plan = agent.desired![0]!;
+    await reportRunning();
+    await consume(0, 32);
+    expect(await uploadAll(checkpointAt(2, 32))).toBe(true);
+    const kept = ['model.safetensors', 'state.json'].map(name => objectKeys.checkpointFile('j1', 2, 2, name));
+    expect(await rig.objects.list('jobs/j1/checkpoints/')).toEqual(kept);
+    expect(await rig.objects.listUnfinished('')).toEqual([]);
+  });
+
   it('whose end comes between check and commit is refused by the transaction', async () => {
     const {job} = uploadingAttempt(rig.state, plan);
     await rig.put(rig.keys.job('j1'), {...job.value, cancelRequestedAt: 1});
