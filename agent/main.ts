@@ -47,6 +47,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
   const rendezvous = await HeldRendezvousPorts.open(identity.address, config.rendezvousPorts);
   const channel = openChannel(showHostPort(config.coordinator), credentials);
   const client = clientFactory.create(AgentServiceDefinition, channel);
+  const uploads = new CheckpointUploads({client, cache, clock, log});
   const loop = new AgentLoop({
     site: {
       nodeId: config.nodeId,
@@ -60,7 +61,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
     termGraceMs: config.termGraceMs,
     trainers: new TrainerProcesses(nursery, clock),
     staging: new PlanStaging({client, cache, clock, log}),
-    uploads: new CheckpointUploads({client, cache, clock, log}),
+    uploads,
     folders: new DiskAttemptFolders(join(folder.path, 'attempts'), config.nodeId, log),
     rendezvous,
     events: outbox,
@@ -95,6 +96,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
   await Promise.race([talking, clock.sleep(FAREWELL_LIMIT_MS, leaving.signal)]);
   leaving.abort();
   await talking;
+  await uploads.close();
   await nursery.close();
   await rendezvous.close();
   await outbox.close();

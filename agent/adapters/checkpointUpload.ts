@@ -23,7 +23,7 @@ export interface CheckpointUploadsDeps {
 }
 
 /** A call may take this long, and as much more as its bytes take at the slowest rate that is put up with. */
-const CALL_LIMIT_MS = 60_000;
+const CALL_LIMIT_MS = 20_000;
 const SLOWEST_BYTES_PER_MS = 100;
 
 interface AttemptUploads {
@@ -67,6 +67,16 @@ export class CheckpointUploads implements Uploads {
     attempt?.abort.abort(new Error('the attempt was given up'));
     await attempt?.working;
     this.attempts.delete(attemptKey(plan));
+  }
+
+  /** Stops everything that is under way; what is left lies on disk for the next agent. */
+  async close(): Promise<void> {
+    const working = [...this.attempts.values()].map(attempt => {
+      attempt.abort.abort(new Error('the agent is stopping'));
+      return attempt.working;
+    });
+    await Promise.all(working);
+    this.attempts.clear();
   }
 
   private attemptOf(plan: GenerationPlan, makeQueue: () => UploadQueue): AttemptUploads {
@@ -156,7 +166,7 @@ export class CheckpointUploads implements Uploads {
   /** `path`: of the file whose bytes from the offset on are sent; undefined: only asks. */
   private call(start: UploadStart, path: string | undefined, signal: AbortSignal): Promise<UploadCheckpointResponse> {
     const bytes = path === undefined ? 0 : start.file.bytes - start.offset;
-    const limit = AbortSignal.timeout(CALL_LIMIT_MS + bytes / SLOWEST_BYTES_PER_MS);
+    const limit = AbortSignal.timeout(CALL_LIMIT_MS + Math.ceil(bytes / SLOWEST_BYTES_PER_MS));
     return this.deps.client.uploadCheckpoint(requestsOf(start, path), {signal: AbortSignal.any([signal, limit])});
   }
 

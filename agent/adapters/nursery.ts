@@ -54,6 +54,11 @@ export class Nursery {
     return new Nursery('process-group', canDieWithParent, log);
   }
 
+  /** Without trying out anything. */
+  static withContainment(containment: Containment, log: Log): Nursery {
+    return new Nursery(containment, true, log);
+  }
+
   /** The command line that runs `argv` in here and writes the pid that the host knows it by to `PID_FD`. */
   async wrap(argv: readonly string[]): Promise<string[]> {
     const announced = ['sh', '-c', ANNOUNCE_AND_BECOME, 'sh', ...argv];
