@@ -1,0 +1,17 @@
+import {expect, test} from 'vitest';
+import {parseArguments} from './arguments.js';
+
+test('without arguments the demo trains its own scenes', () => {
+  expect(parseArguments([])).toMatchObject({help: false, data: undefined, words: expect.arrayContaining(['model=yolov8n', 'gpus=2'])});
+});
+
+test("the user's own come last, so that they win", () => {
+  const {data, words} = parseArguments(['--data', 'my/data.yaml', 'model=yolov8s', 'epochs=5']);
+  expect(data).toBe('my/data.yaml');
+  expect(words.slice(-2)).toEqual(['model=yolov8s', 'epochs=5']);
+  expect(parseArguments(['--data=my/data.yaml', '--out=there']).out).toBe('there');
+});
+
+test.each([[['--dta', 'x']], [['yolov8s']], [['--data']]])('%j is refused', args => {
+  expect(() => parseArguments(args)).toThrow(/--help/);
+});
