@@ -10,6 +10,7 @@ import {showHostPort} from '../shared/settings.js';
 import {clientCredentials} from '../shared/tls.js';
 import {DiskAttemptFolders} from './adapters/attemptFolders.js';
 import {BlobCache} from './adapters/blobCache.js';
+import {openBulkChannel} from './adapters/bulkChannel.js';
 import {CheckpointUploads} from './adapters/checkpointUpload.js';
 import {DataFolder} from './adapters/dataFolder.js';
 import {findDevices} from './adapters/devices.js';
@@ -45,9 +46,11 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
   const cache = await BlobCache.open({dir: join(folder.path, 'cache'), maxBytes: config.cacheBytes, clock, log});
   const nursery = await Nursery.open(log);
   const rendezvous = await HeldRendezvousPorts.open(identity.address, config.rendezvousPorts);
-  const channel = openChannel(showHostPort(config.coordinator), credentials);
-  const client = clientFactory.create(AgentServiceDefinition, channel);
-  const uploads = new CheckpointUploads({client, cache, clock, log});
+  const address = showHostPort(config.coordinator);
+  const channel = openChannel(address, credentials);
+  const bulkChannel = openBulkChannel(address, credentials);
+  const bulk = clientFactory.create(AgentServiceDefinition, bulkChannel);
+  const uploads = new CheckpointUploads({client: bulk, cache, clock, log});
   const loop = new AgentLoop({
     site: {
       nodeId: config.nodeId,
@@ -60,7 +63,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
     },
     termGraceMs: config.termGraceMs,
     trainers: new TrainerProcesses(nursery, clock),
-    staging: new PlanStaging({client, cache, clock, log}),
+    staging: new PlanStaging({client: bulk, cache, clock, log}),
     uploads,
     folders: new DiskAttemptFolders(join(folder.path, 'attempts'), config.nodeId, log),
     rendezvous,
@@ -70,7 +73,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
     onReportChanged: () => session.reportChanged(),
   });
   const session = new Session({
-    client,
+    client: clientFactory.create(AgentServiceDefinition, channel),
     identity,
     outbox,
     clock,
@@ -84,7 +87,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
     node: config.nodeId,
     address: identity.address,
     devices: identity.devices.map(({id, model}) => `${id} (${model})`).join(', '),
-    coordinator: showHostPort(config.coordinator),
+    coordinator: address,
   });
 
   const leaving = new AbortController();
@@ -101,6 +104,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
   await rendezvous.close();
   await outbox.close();
   channel.close();
+  bulkChannel.close();
   await folder.close();
   log.info('agent stopped');
 }
