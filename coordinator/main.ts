@@ -27,6 +27,13 @@ import {Sessions} from './sessions.js';
 import {takeSnapshot} from './takeSnapshot.js';
 import {Uploads} from './uploads.js';
 
+/** What a test may want to replace or to know. */
+export interface Surroundings {
+  readonly log?: Log;
+  /** It serves; the port is another than that of the config when that was 0. */
+  readonly onServing?: (port: number) => void;
+}
+
 /**
  * One coordinator, until `signal` aborts and it has stopped tidily. Throws what makes it impossible to start: files of TLS that do not do, a
  * data folder that cannot be written, an address that is taken.
@@ -34,7 +41,11 @@ import {Uploads} from './uploads.js';
  * The order of starting: the mirror of the store is complete before anything is served or decided. The order of stopping: nobody new is let
  * in, calls end, nothing more is decided, and only then is leadership given up, so that whoever leads next finds nothing half done.
  */
-export async function runCoordinator(config: CoordinatorConfig, signal: AbortSignal, log: Log = logOf(config)): Promise<void> {
+export async function runCoordinator(
+  config: CoordinatorConfig,
+  signal: AbortSignal,
+  {log = logOf(config), onServing}: Surroundings = {},
+): Promise<void> {
   const clock = systemClock;
   const credentials = serverCredentials(config.tls);
   const tls = readEtcdTls(config.etcd.tls);
@@ -84,6 +95,7 @@ export async function runCoordinator(config: CoordinatorConfig, signal: AbortSig
     if (signal.aborted) return;
     const port = await server.listen(config.listen, credentials);
     log.info('coordinator serves', {address: showHostPort({...config.listen, port}), dataDir: config.dataDir, tls: tlsText(config)});
+    onServing?.(port);
     if (config.tls !== undefined && config.tls.clientCa === undefined)
       log.warn('every client that trusts the certificate is let in; --tls-client-ca lets only your own in');
     const decisions = Promise.all([loop.run(deciding.signal), datasets.run(deciding.signal)]);

@@ -38,6 +38,8 @@ export class Cli {
   readonly errStyle: Style;
   /** Where the coordinator was looked for; undefined until a command asked. */
   address: string | undefined;
+  /** Options that stood before the subcommand; its own win. */
+  globalFlags: Readonly<Record<string, unknown>> = {};
   /** How the process ends, unless something throws. */
   exitCode: ExitCode = EXIT.done;
   private channel: Channel | undefined;
@@ -63,8 +65,9 @@ export class Cli {
   }
 
   /** Clients for the coordinator that the flags, the environment, the config file or a running `tenfold up` names. */
-  connect(flags: Readonly<Record<string, unknown>>): Clients {
+  connect(own: Readonly<Record<string, unknown>>): Clients {
     const {env} = this.around;
+    const flags = {...this.globalFlags, ...own};
     const file = findConfigFile(typeof flags.config === 'string' ? flags.config : undefined, env);
     const config: ClientConfig = resolveClientConfig({flags, env, file}, foldersOf(env));
     this.address = showHostPort(config.address);

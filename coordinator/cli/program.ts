@@ -8,6 +8,7 @@ import {jobCommands} from './commands/jobs.js';
 import {logCommands} from './commands/logs.js';
 import {nodeCommand} from './commands/nodes.js';
 import {serverCommands} from './commands/servers.js';
+import {withConnection} from './commands/shared.js';
 import {submitCommand} from './commands/submit.js';
 import {upCommand} from './commands/up.js';
 import {watchingCommands} from './commands/watching.js';
@@ -19,7 +20,13 @@ export async function createProgram(cli: Cli): Promise<Command> {
     .version(packageVersion, '-V, --version')
     .helpCommand('help [command]', 'show what a command does')
     .showSuggestionAfterError()
+    // Before the subcommand, options of the connection; after it, the subcommand's own.
+    .enablePositionalOptions()
+    .hook('preAction', () => {
+      cli.globalFlags = program.opts();
+    })
     .configureHelp({sortSubcommands: false, showGlobalOptions: false});
+  withConnection(program, true);
   const group = (heading: string, ...commands: readonly Command[]): void => {
     program.commandsGroup(heading);
     for (const command of commands) program.addCommand(command);

@@ -59,5 +59,6 @@ function showFallback(fallback: unknown, placeholder: string | undefined): strin
 
 export function sourcesOf(cli: Cli, flags: Readonly<Record<string, unknown>>): Sources {
   const {env} = cli.around;
-  return {flags, env, file: findConfigFile(typeof flags.config === 'string' ? flags.config : undefined, env)};
+  const config = flags.config ?? cli.globalFlags.config;
+  return {flags, env, file: findConfigFile(typeof config === 'string' ? config : undefined, env)};
 }

@@ -1,15 +1,15 @@
-import {Command} from 'commander';
+import {Command, Option} from 'commander';
 import {flagOf} from '../../../shared/config.js';
 import {invalid} from '../../../shared/errors.js';
 import {isValidId} from '../../../shared/ids.js';
 import {clientSettings} from '../clientConfig.js';
 
 /** Adds the options that say where the coordinator is; after the command's own, so that help shows those first. */
-export function withConnection(command: Command): Command {
+export function withConnection(command: Command, isHidden = false): Command {
   command.optionsGroup('Connection:');
-  for (const [name, {summary, placeholder}] of Object.entries(clientSettings))
-    command.option(`${flagOf(name)} <${placeholder ?? 'value'}>`, summary);
-  return command.option('--config <file>', 'settings (default: config.yaml in the XDG config folder, or /etc/tenfold)');
+  const add = (flags: string, summary: string): Command => command.addOption(new Option(flags, summary).hideHelp(isHidden));
+  for (const [name, {summary, placeholder}] of Object.entries(clientSettings)) add(`${flagOf(name)} <${placeholder ?? 'value'}>`, summary);
+  return add('--config <file>', 'settings (default: config.yaml in the XDG config folder, or /etc/tenfold)');
 }
 
 /** Help that teaches: what the command is for, then examples. */

@@ -38,7 +38,7 @@ function newsText(news: News, model: WatchModel): string | undefined {
 function stateText(job: Job): string {
   const name = jobStateName(job.state);
   if (isFinal(job.state)) return job.endReason === undefined ? name : `${name}: ${printable(job.endReason.message)}`;
-  if (job.waitingFor.length > 0) {
+  if (job.waitingFor.length > 0 && job.state !== JobState.JOB_STATE_STAGING) {
     const position = job.queuePosition > 0 ? ` (position ${job.queuePosition})` : '';
     return `${name}: ${job.waitingFor.map(({message}) => printable(message)).join('; ')}${position}`;
   }

@@ -1,4 +1,4 @@
-import type {Attempt, Job, JobEvent, WatchJobResponse} from '../../../shared/gen/tenfold/v1/job.js';
+import {type Attempt, type Job, type JobEvent, JobState, type WatchJobResponse} from '../../../shared/gen/tenfold/v1/job.js';
 import {foldProgress, NO_PROGRESS, type Progress} from '../../../shared/progress.js';
 import {type RankEvent, rankEventSchema} from '../../../shared/trainerContract.js';
 
@@ -61,9 +61,11 @@ function endedBetween(before: Job | undefined, job: Job): Attempt[] {
   return job.attempts.filter(({number, endReason}) => endReason !== undefined && (open.has(number) || number > known));
 }
 
+/** By code, since messages count down seconds. What staging waits for changes with every file, and is shown live only. */
 function waitsForOther(before: Job | undefined, job: Job): boolean {
-  const reasons = (of: Job | undefined): string => (of?.waitingFor ?? []).map(({message}) => message).join('\n');
-  return job.waitingFor.length > 0 && reasons(before) !== reasons(job);
+  if (job.waitingFor.length === 0 || job.state === JobState.JOB_STATE_STAGING) return false;
+  const reasons = (of: Job | undefined): string => [of?.queuePosition, ...(of?.waitingFor ?? []).map(({code}) => code)].join(' ');
+  return reasons(before) !== reasons(job);
 }
 
 function observeEvent(model: WatchModel, said: JobEvent): Observation {
@@ -95,7 +97,7 @@ export function rankEventOf(said: JobEvent): RankEvent | undefined {
   return parsed.success ? parsed.data : undefined;
 }
 
-/** Figures that a restarted watch cannot know yet are taken from the job itself. */
+/** The model while the coordinator is away, or (undefined) back. */
 export function withAway(model: WatchModel, awaySince: number | undefined): WatchModel {
   return {...model, awaySince};
 }

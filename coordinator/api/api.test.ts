@@ -1,0 +1,86 @@
+import {describe, expect, it} from 'vitest';
+import {z} from 'zod';
+import {DomainError} from '../../shared/errors.js';
+import {merge} from './merge.js';
+import {OpaqueToken, pageOf} from './opaqueToken.js';
+import {RateCap} from './rateCap.js';
+
+function problemKind(action: () => unknown): string {
+  try {
+    action();
+    return 'none';
+  } catch (error) {
+    return error instanceof DomainError ? error.problem.kind : 'another error';
+  }
+}
+
+describe('a token', () => {
+  const token = new OpaqueToken('resume_token', 'WatchJob', z.object({sequence: z.number()}));
+  const given = token.encode({sequence: 7}, 'j1');
+
+  it('comes back as what it stands for', () => {
+    expect(token.decode(given, 'j1')).toEqual({sequence: 7});
+    expect(token.decode('', 'j1')).toBeUndefined();
+  });
+
+  const otherCall = new OpaqueToken('resume_token', 'ListJobs', z.object({sequence: z.number()}));
+  const forged = Buffer.from(Buffer.from(given, 'base64url').toString().replace('7', '8')).toString('base64url');
+  it.each([
+    ['of another job', given, 'j2'],
+    ['of another call', otherCall.encode({sequence: 7}, 'j1'), 'j1'],
+    ['that was changed', forged, 'j1'],
+    ['that was cut', given.slice(0, -3), 'j1'],
+    ['that is nonsense', '%%%', 'j1'],
+    ['that is far too long', 'a'.repeat(100_000), 'j1'],
+  ])('%s is refused as INVALID_ARGUMENT', (_, text, subject) => {
+    expect(problemKind(() => token.decode(text, subject))).toBe('invalid');
+  });
+});
+
+describe('pages', () => {
+  const paging = {purpose: 'List', subject: '', keyOf: (item: string) => item, isAfter: (item: string, key: string) => item > key};
+
+  it('together are the list, whatever was taken away in between', () => {
+    const first = pageOf(['a', 'b', 'c', 'd'], {pageSize: 2, pageToken: ''}, paging);
+    expect(first.page).toEqual(['a', 'b']);
+    const second = pageOf(['a', 'c', 'd'], {pageSize: 2, pageToken: first.nextPageToken}, paging);
+    expect(second).toEqual({page: ['c', 'd'], nextPageToken: ''});
+  });
+
+  it('of a negative size are refused', () => {
+    expect(problemKind(() => pageOf([], {pageSize: -1, pageToken: ''}, paging))).toBe('invalid');
+  });
+});
+
+describe('the rate cap', () => {
+  it('lets a burst through, then as many as it says, each peer by itself', () => {
+    const cap = new RateCap({perSecond: 10, burst: 3});
+    expect([0, 0, 0, 0].map(now => cap.take('a', now))).toEqual([0, 0, 0, 100]);
+    expect(cap.take('b', 0)).toBe(0);
+    expect([50, 100, 150].map(now => cap.take('a', now))).toEqual([50, 0, 50]);
+  });
+});
+
+describe('merging two sources', () => {
+  async function* numbers(...values: number[]): AsyncGenerator<number> {
+    for (const value of values) yield value;
+  }
+
+  it('gives every item of both once, each in its order', async () => {
+    const seen: string[] = [];
+    for await (const {from, value} of merge(numbers(1, 2, 3), numbers(10, 20))) seen.push(`${from}${value}`);
+    expect(seen.filter(item => item.startsWith('a'))).toEqual(['a1', 'a2', 'a3']);
+    expect(seen.filter(item => item.startsWith('b'))).toEqual(['b10', 'b20']);
+  });
+
+  it('fails as soon as one of them does', async () => {
+    async function* broken(): AsyncGenerator<number> {
+      yield 1;
+      throw new Error('the disk is gone');
+    }
+    const drain = async (): Promise<void> => {
+      for await (const _ of merge(broken(), numbers()));
+    };
+    await expect(drain()).rejects.toThrow('the disk is gone');
+  });
+});
