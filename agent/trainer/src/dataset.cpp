@@ -1,6 +1,5 @@
 #include "dataset.h"
 
-#include <cmath>
 #include <fstream>
 
 #include "dataset_storage.h"

@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <fstream>
-#include <map>
 #include <set>
-#include <system_error>
 
 #include "dataset_storage.h"
 #include "label_file.h"

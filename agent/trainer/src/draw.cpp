@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <ranges>
 
 #include "text_raster.h"
 
@@ -96,8 +97,9 @@ Image draw_boxes(const Image& image, std::span<const DrawnBox> boxes, int min_si
     const Rect rect{pixel(box.x1), pixel(box.y1), pixel(box.x2), pixel(box.y2)};
     outline(drawn, rect, pen.thickness, class_colour(box.cls));
   }
-  // Captions last, so that no outline runs through one.
-  for (const DrawnBox& box : boxes) {
+  // Captions last, so that no outline runs through one, and from the end: where they overlap, the first box (of
+  // predictions the surest) stays readable.
+  for (const DrawnBox& box : std::views::reverse(boxes)) {
     if (box.caption.empty()) continue;
     draw_caption(drawn, {pixel(box.x1), pixel(box.y1), pixel(box.x2), pixel(box.y2)}, box.caption, pen,
                  class_colour(box.cls));

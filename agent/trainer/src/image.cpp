@@ -1,9 +1,9 @@
 #include "image.h"
 
-#include <algorithm>
-#include <array>
 #include <cstring>
-#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "image_codec.h"
 

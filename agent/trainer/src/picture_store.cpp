@@ -1,6 +1,5 @@
 #include "picture_store.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace tenfold {
