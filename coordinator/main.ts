@@ -22,6 +22,7 @@ import {readEtcdTls} from './etcdTls.js';
 import {FencedStore} from './fencedStore.js';
 import {Journal} from './journal.js';
 import {Loop} from './loop.js';
+import type {Leadership} from './ports.js';
 import {RunArtifacts} from './runArtifacts.js';
 import {Sessions} from './sessions.js';
 import {takeSnapshot} from './takeSnapshot.js';
@@ -92,6 +93,7 @@ export async function runCoordinator(
   const lead = leadership.run(leading.signal);
   try {
     await state.ready(signal);
+    await leaderKnown(leadership, signal);
     if (signal.aborted) return;
     const port = await server.listen(config.listen, credentials);
     log.info('coordinator serves', {address: showHostPort({...config.listen, port}), dataDir: config.dataDir, tls: tlsText(config)});
@@ -126,6 +128,21 @@ async function makeFolder(folder: string): Promise<void> {
   } catch (cause) {
     throw new Error(`making the data folder ${folder}`, {cause});
   }
+}
+
+/** Until this process leads or another one does: served earlier, the first to come would be sent away for nothing. */
+function leaderKnown(leadership: Leadership, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    const look = (): void => {
+      if (leadership.fence() === undefined && !leadership.ledByAnother() && !signal.aborted) return;
+      unsubscribe();
+      signal.removeEventListener('abort', look);
+      resolve();
+    };
+    const unsubscribe = leadership.onChange(look);
+    signal.addEventListener('abort', look);
+    look();
+  });
 }
 
 function tlsText({tls}: CoordinatorConfig): string {

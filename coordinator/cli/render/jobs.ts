@@ -2,7 +2,7 @@ import {type Attempt, Job, type Progress} from '../../../shared/gen/tenfold/v1/j
 import {TRAIN_ARGUMENT_NAMES, trainArgumentsSchema} from '../../../shared/trainArguments.js';
 import {isFinal, jobStateName} from '../../../shared/wire/job.js';
 import type {Listing} from '../output.js';
-import {faultText} from '../watch/ending.js';
+import {whyText} from '../watch/ending.js';
 import {paintState, stateLabel} from '../watch/view.js';
 import {showAge, showDate, showDuration, showEta, showRate} from './figures.js';
 import {printable, type Style} from './style.js';
@@ -78,11 +78,7 @@ export function jobLines(job: Job, {now, wide, style}: {now: number; wide: boole
       ...job.waitingFor.map(({message}, index) => [index === 0 ? 'waits for' : '', printable(message)] as const),
       ['queue', job.queuePosition > 0 ? `position ${job.queuePosition}` : undefined],
       ...(progress === undefined ? [] : progressPairs(progress, isFinal(job.state))),
-      [
-        'end',
-        job.endReason &&
-          `${printable(job.endReason.message)} (${[job.endReason.code, faultText(job.endReason.fault)].filter(part => part !== '').join(', ')})`,
-      ],
+      ['end', job.endReason && `${printable(job.endReason.message)} ${whyText(job)}`],
     ],
     style,
   );

@@ -15,6 +15,8 @@ import {newsLine, renderLive} from './view.js';
 export interface WatchScreen {
   readonly output: Output;
   readonly style: Style;
+  /** Whether the last lines tell what can be done now; true unless set. */
+  readonly endingHints?: boolean;
 }
 
 /** Shows a job until it ends, and returns the exit code for how it did. An interrupt leaves the job running, and says so. */
@@ -85,7 +87,7 @@ class LiveDisplay implements Display {
 
   close(model: WatchModel): void {
     const isOver = model.job?.endReason !== undefined;
-    this.paint(isOver ? finalLines(model.job!, model.progress, this.screen.style) : []);
+    this.paint(isOver ? finalLines(model.job!, model.progress, this.screen.style, this.screen.endingHints) : []);
     this.painter.close();
   }
 
