@@ -12,10 +12,12 @@ export class Bell {
 
   /** Resolves at a ring, after `limitMs`, or when `signal` aborts. One waiter at a time. */
   async wait(clock: Clock, limitMs: number, signal: AbortSignal): Promise<void> {
-    if (!this.rung) {
+    if (!this.rung && !signal.aborted) {
       const awake = new AbortController();
       this.wake = () => awake.abort();
-      await clock.sleep(limitMs, AbortSignal.any([awake.signal, signal]));
+      signal.addEventListener('abort', this.wake, {once: true});
+      await clock.sleep(limitMs, awake.signal);
+      signal.removeEventListener('abort', this.wake);
       this.wake = () => {};
     }
     this.rung = false;

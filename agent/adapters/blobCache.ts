@@ -105,6 +105,11 @@ export class BlobCache {
     await this.makeRoom();
   }
 
+  /** Removes a file, unless an attempt holds it. */
+  async drop(digest: string): Promise<void> {
+    if (!this.holders.has(digest)) await rm(this.pathOf(digest), {force: true});
+  }
+
   private async fetchVerified(blob: Blob, signal: AbortSignal): Promise<void> {
     const partial = join(this.options.dir, 'partial', blob.digest);
     for (let tries = 1; ; tries++) {

@@ -1,6 +1,6 @@
 import {createReadStream} from 'node:fs';
 import type {GenerationPlan} from '../../shared/attemptPlan.js';
-import type {FileDigest} from '../../shared/checkpoint.js';
+import type {CheckpointManifest, FileDigest} from '../../shared/checkpoint.js';
 import type {Clock} from '../../shared/clock.js';
 import {problemOf} from '../../shared/errors.js';
 import type {AgentServiceClient, UploadCheckpointRequest, UploadCheckpointResponse} from '../../shared/gen/tenfold/v1/agent.js';
@@ -25,6 +25,8 @@ export interface CheckpointUploadsDeps {
 /** A call may take this long, and as much more as its bytes take at the slowest rate that is put up with. */
 const CALL_LIMIT_MS = 20_000;
 const SLOWEST_BYTES_PER_MS = 100;
+/** Of each job: the newest, and the one before in case that the newest proves bad. */
+const CHECKPOINTS_KEPT = 2;
 
 interface AttemptUploads {
   readonly queue: UploadQueue;
@@ -35,6 +37,7 @@ interface AttemptUploads {
 /** Brings checkpoints and artifacts to the coordinator, in their order, one attempt beside the other, however often the link breaks. */
 export class CheckpointUploads implements Uploads {
   private readonly attempts = new Map<string, AttemptUploads>();
+  private readonly kept = new Map<string, CheckpointManifest[]>();
   private listener: (plan: GenerationPlan) => void = () => {};
 
   constructor(private readonly deps: CheckpointUploadsDeps) {}
@@ -100,7 +103,7 @@ export class CheckpointUploads implements Uploads {
     try {
       for (let item = queue.items[0]; item !== undefined; item = queue.items[0]) {
         const outcome = await this.settle(plan, queue, item, abort.signal);
-        if (outcome === 'done') await this.keepLocally(queue, item.upload);
+        if (outcome === 'done') await this.keepLocally(plan, queue, item.upload);
         const dropped = outcome === 'attemptRefused' ? [...queue.items] : [item];
         for (const each of dropped) await queue.remove(each);
         this.listener(plan);
@@ -126,9 +129,7 @@ export class CheckpointUploads implements Uploads {
         isFinal,
         clock,
         signal,
-        error => {
-          log.info('an upload is tried again', {...what, error});
-        },
+        (error, failures) => log[failures === 1 ? 'info' : 'debug']('an upload is tried again', {...what, error}),
       );
       log.debug('uploaded', what);
       return 'done';
@@ -170,12 +171,18 @@ export class CheckpointUploads implements Uploads {
     return this.deps.client.uploadCheckpoint(requestsOf(start, path), {signal: AbortSignal.any([signal, limit])});
   }
 
-  private async keepLocally(queue: UploadQueue, upload: Upload): Promise<void> {
+  /** Keeps a job's newest committed checkpoints on this node: the next attempt may start from one of them. */
+  private async keepLocally(plan: GenerationPlan, queue: UploadQueue, upload: Upload): Promise<void> {
     if (upload.kind !== 'checkpoint') return;
-    for (const file of filesOf(upload)) {
-      await this.deps.cache.adopt(queue.pathOf(file), file.sha256).catch(error => {
-        this.deps.log.warn('a checkpoint file could not be kept on this node', {file: file.name, error});
-      });
+    try {
+      for (const file of upload.manifest.files) await this.deps.cache.adopt(queue.pathOf(file), file.sha256);
+      const kept = [...(this.kept.get(plan.jobId) ?? []), upload.manifest];
+      const overtaken = kept.splice(0, Math.max(0, kept.length - CHECKPOINTS_KEPT));
+      this.kept.set(plan.jobId, kept);
+      const needed = new Set(kept.flatMap(({files}) => files.map(({sha256}) => sha256)));
+      for (const {sha256} of overtaken.flatMap(({files}) => files)) if (!needed.has(sha256)) await this.deps.cache.drop(sha256);
+    } catch (error) {
+      this.deps.log.warn('a checkpoint could not be kept on this node', {job: plan.jobId, step: upload.manifest.step, error});
     }
   }
 }

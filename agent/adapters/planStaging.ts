@@ -127,7 +127,7 @@ export class PlanStaging implements Staging {
       error => isFinal(error) || (problemOf(error).kind === 'internal' && ++oddFailures > MAX_ODD_FAILURES),
       clock,
       signal,
-      error => log.info('a fetch is tried again', {digest: blob.digest, error}),
+      (error, failures) => log[failures === 1 ? 'info' : 'debug']('a fetch is tried again', {digest: blob.digest, error}),
     );
   }
 }

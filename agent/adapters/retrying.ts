@@ -20,13 +20,16 @@ export function isWorthRepeating({kind}: Problem): boolean {
   return kind === 'unavailable' || kind === 'timeout' || kind === 'exhausted' || kind === 'cancelled' || kind === 'internal';
 }
 
-/** Repeats `attempt` until it succeeds, throws what `isFinal` holds for, or `signal` aborts (its reason is thrown). */
+/**
+ * Repeats `attempt` until it succeeds, throws what `isFinal` holds for, or `signal` aborts (its reason is thrown). `onFailure` hears of
+ * each failure, and how many there were in a row.
+ */
 export async function retrying<T>(
   attempt: () => Promise<T>,
   isFinal: (error: unknown) => boolean,
   clock: Clock,
   signal: AbortSignal,
-  onFailure: (error: unknown) => void = () => {},
+  onFailure: (error: unknown, failures: number) => void = () => {},
 ): Promise<T> {
   for (let failures = 1; ; failures++) {
     signal.throwIfAborted();
@@ -35,7 +38,7 @@ export async function retrying<T>(
     } catch (error) {
       signal.throwIfAborted();
       if (isFinal(error)) throw error;
-      onFailure(error);
+      onFailure(error, failures);
       await clock.sleep(backoffMs(RECONNECT_BACKOFF, failures, Math.random()), signal);
     }
   }

@@ -39,8 +39,10 @@ const CHUNK = 1000;
 export class AgentServiceDouble {
   readonly hellos: AgentHello[] = [];
   readonly reports: NodeReport[] = [];
-  /** By outbox and sequence, once each. */
+  /** Once each, in the order of their coming. */
   readonly events: OutboxEvent[] = [];
+  /** The last sequence of each outbox. */
+  private readonly known = new Map<string, number>();
   readonly blobs = new Map<string, Buffer>();
   readonly checkpointFiles = new Map<string, Buffer>();
   readonly fetches: string[] = [];
@@ -119,7 +121,8 @@ export class AgentServiceDouble {
     };
     const tell = (): void => push({message: {$case: 'desired', value: desiredToProto(this.leaderGeneration, this.plans)}});
     const listen = async (): Promise<void> => {
-      for await (const request of requests) for (const response of this.hear(request)) push(response);
+      const peer = {outboxId: ''};
+      for await (const request of requests) for (const response of this.hear(request, peer)) push(response);
     };
     void listen()
       .catch(() => {})
@@ -148,13 +151,14 @@ export class AgentServiceDouble {
     }
   }
 
-  private hear({message}: SessionRequest): SessionResponse[] {
+  private hear({message}: SessionRequest, peer: {outboxId: string}): SessionResponse[] {
     switch (message?.$case) {
       case 'hello': {
         const hello = helloFromProto(message.value);
         this.hellos.push(hello);
         this.reports.push(hello.report);
-        const acknowledgedSequence = BigInt(this.events.at(-1)?.sequence ?? 0);
+        peer.outboxId = hello.outboxId;
+        const acknowledgedSequence = BigInt(this.known.get(hello.outboxId) ?? 0);
         const leaderGeneration = BigInt(this.leaderGeneration);
         return [{message: {$case: 'welcome', value: {leaderGeneration, coordinatorVersion: 'test', acknowledgedSequence}}}];
       }
@@ -162,11 +166,13 @@ export class AgentServiceDouble {
         this.reports.push(reportFromProto(message.value));
         return [];
       case 'events': {
-        const known = this.events.at(-1)?.sequence ?? 0;
-        const events = message.value.events.map(outboxEventFromProto);
         if (!this.acknowledges) return [];
-        this.events.push(...events.filter(({sequence}) => sequence > known));
-        return [{message: {$case: 'acknowledged', value: {sequence: BigInt(this.events.at(-1)!.sequence)}}}];
+        const known = this.known.get(peer.outboxId) ?? 0;
+        const fresh = message.value.events.map(outboxEventFromProto).filter(({sequence}) => sequence > known);
+        this.events.push(...fresh);
+        const sequence = fresh.at(-1)?.sequence ?? known;
+        this.known.set(peer.outboxId, sequence);
+        return [{message: {$case: 'acknowledged', value: {sequence: BigInt(sequence)}}}];
       }
       default:
         throw new Error('an agent said nothing');

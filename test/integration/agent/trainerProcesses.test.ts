@@ -2,7 +2,7 @@ import {type ChildProcess, spawn} from 'node:child_process';
 import {chmod, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {afterEach, beforeEach, describe, expect, it} from 'vitest';
+import {afterEach, beforeAll, beforeEach, describe, expect, it} from 'vitest';
 import {Nursery} from '../../../agent/adapters/nursery.js';
 import {endProcessesWithEnvironment, processesWithEnvironment} from '../../../agent/adapters/processTree.js';
 import {TrainerProcesses} from '../../../agent/adapters/trainerProcess.js';
@@ -10,8 +10,8 @@ import {type RankLaunch, SPAWN_MARK} from '../../../agent/core/launch.js';
 import type {RankSink} from '../../../agent/ports.js';
 import {systemClock} from '../../../shared/clock.js';
 import {silentLog} from '../../../shared/log.js';
-import {packageRoot} from '../../../shared/packageRoot.js';
 import type {TrainerEvent} from '../../../shared/trainerContract.js';
+import {buildOnce, DIST} from '../../support/build.js';
 import {isRunning, waitUntil} from '../../support/waitUntil.js';
 
 /** Life and death of processes; what runs here are shell scripts, since any program must be held in the same way. */
@@ -150,9 +150,11 @@ describe('a trainer process', () => {
 });
 
 describe('when the agent is killed', () => {
+  beforeAll(() => buildOnce());
+
   /** Another process that holds a trainer, as an agent does. */
   async function holder(launch: RankLaunch, containment: 'best' | 'process-group'): Promise<ChildProcess> {
-    const module = (path: string): string => JSON.stringify(join(packageRoot, 'dist', path));
+    const module = (path: string): string => JSON.stringify(join(DIST, path));
     const code = `
       const {Nursery} = await import(${module('agent/adapters/nursery.js')});
       const {TrainerProcesses} = await import(${module('agent/adapters/trainerProcess.js')});

@@ -178,6 +178,14 @@ describe('uploads', () => {
     expect(await cache.has(digestOf('', model).sha256, model.length, true)).toBe(true);
   });
 
+  it('keep the two newest checkpoints of a job on this node, and no more', async () => {
+    const contents = [10, 20, 30].map(() => randomBytes(1000));
+    for (const [index, content] of contents.entries()) await add(await checkpoint(10 * (index + 1), content));
+    await settled();
+    const here = await Promise.all(contents.map(content => cache.has(digestOf('', content).sha256, 1000, true)));
+    expect(here).toEqual([false, true, true]);
+  });
+
   it('go on where the link broke', async () => {
     coordinator.faults.push(undefined, {breakAfterBytes: 300_000}, undefined, {breakAfterBytes: 100_000});
     const model = randomBytes(1_000_000);
