@@ -15,9 +15,9 @@ AnchorGrid make_anchor_grid(const std::vector<at::Tensor>& raw, const std::vecto
     const auto options = raw[i].options().dtype(dtype).requires_grad(false);
     const auto x = (at::arange(width, options) + 0.5) * strides[i];
     const auto y = (at::arange(height, options) + 0.5) * strides[i];
-    points.push_back(at::stack({x.view({1, width}).expand({height, width}), y.view({height, 1}).expand({height, width})},
-                               -1)
-                         .view({-1, 2}));
+    points.push_back(
+        at::stack({x.view({1, width}).expand({height, width}), y.view({height, 1}).expand({height, width})}, -1)
+            .view({-1, 2}));
     stride.push_back(at::full({height * width, 1}, strides[i], options));
   }
   grid.points = at::cat(points);

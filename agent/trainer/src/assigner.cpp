@@ -4,6 +4,7 @@
 #include "assigner.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "box.h"
 
@@ -52,8 +53,8 @@ Pairs list_pairs(const AnchorGrid& grid, const Truth& truth) {
   const auto down = cell.div(across, "floor");
   const auto row_width = rectangles(width);
   const auto origin = rectangles(first) + rectangles(y0) * row_width + rectangles(x0);
-  const auto anchor = origin.index_select(0, rectangle) + down * row_width.index_select(0, rectangle) +
-                      (cell - down * across);
+  const auto anchor =
+      origin.index_select(0, rectangle) + down * row_width.index_select(0, rectangle) + (cell - down * across);
 
   const auto owner = at::arange(boxes, sizes.options())
                          .view({-1, 1})
@@ -100,8 +101,7 @@ at::Tensor claim_best(const Pairs& pairs, const at::Tensor& alignment, int64_t b
 
 /// Settles anchors that several boxes claim: (P) bool, at most one pair an anchor.
 at::Tensor settle_claims(const Pairs& pairs, const at::Tensor& overlap, const at::Tensor& claimed, int64_t anchors) {
-  const auto claims =
-      at::zeros({anchors}, pairs.anchor.options()).scatter_add_(0, pairs.anchor, claimed.to(at::kLong));
+  const auto claims = at::zeros({anchors}, pairs.anchor.options()).scatter_add_(0, pairs.anchor, claimed.to(at::kLong));
   const auto contested = claims.index_select(0, pairs.anchor) > 1;
   const auto best_overlap = at::zeros({anchors}, overlap.options()).scatter_reduce(0, pairs.anchor, overlap, "amax");
   const auto is_best = pairs.inside & (overlap == best_overlap.index_select(0, pairs.anchor));

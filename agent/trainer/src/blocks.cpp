@@ -20,13 +20,11 @@ constexpr double kBatchNormMomentum = 0.03;
 }  // namespace
 
 Conv::Conv(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
-  conv_ = register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, kernel)
-                                                        .stride(stride)
-                                                        .padding(kernel / 2)
-                                                        .bias(false)));
-  bn_ = register_module("bn", torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(out)
-                                                         .eps(kBatchNormEps)
-                                                         .momentum(kBatchNormMomentum)));
+  conv_ = register_module(
+      "conv",
+      torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).bias(false)));
+  bn_ = register_module(
+      "bn", torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(out).eps(kBatchNormEps).momentum(kBatchNormMomentum)));
 }
 
 at::Tensor Conv::forward(const at::Tensor& x) {

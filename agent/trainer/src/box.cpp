@@ -34,7 +34,9 @@ Overlap overlap_of(const Sides& a, const Sides& b) {
 
 }  // namespace
 
-at::Tensor box_iou(const at::Tensor& a, const at::Tensor& b) { return overlap_of(sides_of(a), sides_of(b)).iou; }
+at::Tensor box_iou(const at::Tensor& a, const at::Tensor& b) {
+  return overlap_of(sides_of(a), sides_of(b)).iou;
+}
 
 at::Tensor box_ciou(const at::Tensor& boxes_a, const at::Tensor& boxes_b) {
   const auto a = sides_of(boxes_a);

@@ -124,8 +124,7 @@ std::vector<uint32_t> match_detections(const Detections& detections, const at::T
   std::vector<double> overlap(truth_count);
   for (size_t d = 0; d < count; ++d) {
     const float* box = boxes + d * 6;
-    for (size_t g = 0; g < truth_count; ++g)
-      overlap[g] = truths[g * 5] == box[5] ? iou(box, truths + g * 5 + 1) : 0.0;
+    for (size_t g = 0; g < truth_count; ++g) overlap[g] = truths[g * 5] == box[5] ? iou(box, truths + g * 5 + 1) : 0.0;
     for (size_t t = 0; t < kIouThresholds; ++t) {
       const uint32_t bit = 1U << t;
       double best = thresholds[t];
@@ -145,8 +144,7 @@ std::vector<uint32_t> match_detections(const Detections& detections, const at::T
 
 void Evaluator::add_image(int64_t image_id, const Detections& detections, const at::Tensor& ground_truth) {
   const auto wanted = rows_of(ground_truth, 5);
-  for (int64_t i = 0; i < wanted.size(0); ++i)
-    ++labels_.at(static_cast<size_t>(wanted.const_data_ptr<float>()[i * 5]));
+  for (int64_t i = 0; i < wanted.size(0); ++i) ++labels_.at(static_cast<size_t>(wanted.const_data_ptr<float>()[i * 5]));
   ++images_;
   const auto found = rows_of(detections, 6);
   const auto order = std::get<1>(found.select(1, 4).sort(/*stable=*/true, 0, /*descending=*/true));
@@ -173,8 +171,10 @@ void Evaluator::merge(const at::Tensor& packed) {
   for (int64_t i = 0; i < on_cpu.size(0); ++i) {
     const double* row = on_cpu.const_data_ptr<double>() + i * kPackedColumns;
     const auto kind = static_cast<int>(row[0]);
-    if (kind == kImagesRow) images_ += static_cast<int64_t>(row[1]);
-    else if (kind == kLabelsRow) labels_.at(static_cast<size_t>(row[1])) += static_cast<int64_t>(row[2]);
+    if (kind == kImagesRow)
+      images_ += static_cast<int64_t>(row[1]);
+    else if (kind == kLabelsRow)
+      labels_.at(static_cast<size_t>(row[1])) += static_cast<int64_t>(row[2]);
     else if (kind == kDetectionRow)
       detections_.push_back({static_cast<int64_t>(row[1]), static_cast<int>(row[2]), static_cast<float>(row[3]),
                              static_cast<uint32_t>(row[4])});

@@ -1,6 +1,7 @@
 #include "inspect.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/record_function.h>
 
 #include <cstdio>
@@ -17,10 +18,11 @@ class OperationCounter {
  public:
   OperationCounter() {
     current() = this;
-    handle_ = at::addThreadLocalCallback(at::RecordFunctionCallback(nullptr, &OperationCounter::on_end)
-                                             .needsInputs(true)
-                                             .needsOutputs(true)
-                                             .scopes({at::RecordScope::FUNCTION}));
+    handle_ =
+        at::addThreadLocalCallback(at::RecordFunctionCallback(&OperationCounter::on_start, &OperationCounter::on_end)
+                                       .needsInputs(true)
+                                       .needsOutputs(true)
+                                       .scopes({at::RecordScope::FUNCTION}));
   }
   ~OperationCounter() {
     at::removeCallback(handle_);
@@ -37,14 +39,26 @@ class OperationCounter {
     return counter;
   }
 
-  static void on_end(const at::RecordFunction& call, at::ObserverContext*) {
+  /// What a call needs for each value of its output. Inputs can be read at the start of a call only, outputs at its
+  /// end.
+  struct PerOutput : at::ObserverContext {
+    explicit PerOutput(double count) : multiply_adds(count) {}
+    double multiply_adds;
+  };
+
+  static std::unique_ptr<at::ObserverContext> on_start(const at::RecordFunction& call) {
     const std::string_view name = call.name();
-    const bool convolution = name == "aten::convolution", batch_norm = name == "aten::batch_norm";
-    if (!convolution && !batch_norm) return;
-    const auto outputs = static_cast<double>(call.outputs().at(0).toTensor().numel());
-    // Input 1 of a convolution is its weight (out, in / groups, kernel, kernel): what each output value sums over.
-    const auto summed = convolution ? call.inputs()[1].toTensor().select(0, 0).numel() : 2;
-    current()->multiply_adds_ += outputs * static_cast<double>(summed);
+    if (name == "aten::batch_norm") return std::make_unique<PerOutput>(2);
+    if (name != "aten::convolution") return nullptr;
+    // Input 1 is the weight (out, in / groups, kernel, kernel): what each output value sums over.
+    const auto weight = call.inputs()[1].toTensor();
+    return std::make_unique<PerOutput>(static_cast<double>(weight.numel() / weight.size(0)));
+  }
+
+  static void on_end(const at::RecordFunction& call, at::ObserverContext* context) {
+    if (const auto* per_output = static_cast<PerOutput*>(context))
+      current()->multiply_adds_ +=
+          per_output->multiply_adds * static_cast<double>(call.outputs().at(0).toTensor().numel());
   }
 
   at::CallbackHandle handle_{};
@@ -99,7 +113,8 @@ ModelReport inspect_model(const ModelSpec& spec, int nc, int imgsz) {
   const OperationCounter counter;
   double counted = 0;
   const auto observe = [&](size_t number, const std::vector<at::Tensor>& outputs) {
-    LayerReport layer{spec.layers[number].block, spec.layers[number].inputs, {}, parameters_of_layer(*detector, number), 0};
+    LayerReport layer{
+        spec.layers[number].block, spec.layers[number].inputs, {}, parameters_of_layer(*detector, number), 0};
     for (const auto& map : outputs)
       layer.shapes.push_back({map.size(1), map.size(2) * scale / 2, map.size(3) * scale / 2});
     layer.gflops = 2e-9 * (counter.multiply_adds() - counted) * static_cast<double>(scale * scale) / 4;

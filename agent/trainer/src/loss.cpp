@@ -25,8 +25,8 @@ at::Tensor distribution_focal_loss(const at::Tensor& logits, const at::Tensor& d
   const auto log_probability = logits.unflatten(-1, {4, bins}).log_softmax(-1);
   const auto left_bin = left.to(at::kLong);
   const auto nearness = left + 1 - target;  // to the left bin
-  const auto loss = log_probability.gather(-1, left_bin) * nearness +
-                    log_probability.gather(-1, left_bin + 1) * (1 - nearness);
+  const auto loss =
+      log_probability.gather(-1, left_bin) * nearness + log_probability.gather(-1, left_bin + 1) * (1 - nearness);
   return -loss.mean({1, 2});
 }
 
@@ -35,8 +35,7 @@ class TaskAlignedLoss : public DetectionLoss {
  public:
   TaskAlignedLoss(HeadLayout layout, const LossGains& gains) : layout_(std::move(layout)), gains_(gains) {}
 
-  LossResult operator()(const std::vector<at::Tensor>& raw, const at::Tensor& targets, int height,
-                        int width) override {
+  LossResult operator()(const std::vector<at::Tensor>& raw, const at::Tensor& targets, int height, int width) override {
     const auto predictions = full_precision(by_anchor(raw));  // (B, A, sides + nc)
     const auto grid = make_anchor_grid(raw, layout_.strides, predictions.scalar_type());
     const auto truth = truth_of(targets, height, width, predictions.options().requires_grad(false));
@@ -65,9 +64,9 @@ class TaskAlignedLoss : public DetectionLoss {
                        const Assignment& assignment) const {
     const auto assigned = predictions.flatten(0, 1).index_select(0, assignment.anchor);  // (N, sides + nc)
     const auto anchor = assignment.anchor.remainder(grid.size());
-    const auto stride = grid.stride.index_select(0, anchor);                                 // (N, 1)
-    const auto point = grid.points.index_select(0, anchor) / stride;                         // (N, 2) in cells
-    const auto target_box = truth.boxes.index_select(0, assignment.truth) / stride;          // (N, 4) in cells
+    const auto stride = grid.stride.index_select(0, anchor);                         // (N, 1)
+    const auto point = grid.points.index_select(0, anchor) / stride;                 // (N, 2) in cells
+    const auto target_box = truth.boxes.index_select(0, assignment.truth) / stride;  // (N, 4) in cells
     const auto logits = assigned.narrow(1, 0, sides());
 
     const auto box = boxes_around(point, expected_distance(logits, layout_.reg_max), at::ones_like(stride));
@@ -102,7 +101,8 @@ class TaskAlignedLoss : public DetectionLoss {
 
 std::unique_ptr<DetectionLoss> make_detection_loss(const HeadLayout& layout, const LossGains& gains) {
   switch (layout.family) {
-    case Family::v8: return std::make_unique<TaskAlignedLoss>(layout, gains);
+    case Family::v8:
+      return std::make_unique<TaskAlignedLoss>(layout, gains);
   }
   throw std::logic_error("a family without a loss");
 }

@@ -78,6 +78,8 @@ int64_t Detector::parameter_count() const {
   return count;
 }
 
-std::shared_ptr<Detector> build_detector(const ModelSpec& spec, int nc) { return std::make_shared<Detector>(spec, nc); }
+std::shared_ptr<Detector> build_detector(const ModelSpec& spec, int nc) {
+  return std::make_shared<Detector>(spec, nc);
+}
 
 }  // namespace tenfold

@@ -112,10 +112,14 @@ Scale parse_scale(const Source& source, const YAML::Node& root, const std::strin
     const auto key = entry.first.Scalar();
     const auto value = source.number(entry.second, key);
     if (value <= 0) source.fail(entry.second, key + " must be above 0");
-    if (key == "depth") scale.depth = value;
-    else if (key == "width") scale.width = value;
-    else if (key == "max_channels") scale.max_channels = value;
-    else source.fail(entry.first, "unknown key \"" + key + "\"; known: depth, width, max_channels");
+    if (key == "depth")
+      scale.depth = value;
+    else if (key == "width")
+      scale.width = value;
+    else if (key == "max_channels")
+      scale.max_channels = value;
+    else
+      source.fail(entry.first, "unknown key \"" + key + "\"; known: depth, width, max_channels");
   }
   return scale;
 }
@@ -153,19 +157,26 @@ class LayerReader {
       const auto key = entry.first.Scalar();
       const auto& value = entry.second;
       const auto what = where + ": " + key;
-      if (key == "block") layer.block = source_.as<std::string>(value, what, "a name");
-      else if (key == "id") name_layer(value, number, what);
-      else if (key == "from") layer.inputs = read_inputs(value, number, what);
-      else if (key == "channels") layer.channels = scaled_channels(value, what);
-      else if (key == "repeats") layer.repeats = scale_repeats(source_.positive_int(value, what, kMaxRepeats), scale_);
-      else layer.options[key] = read_option(value, what);
+      if (key == "block")
+        layer.block = source_.as<std::string>(value, what, "a name");
+      else if (key == "id")
+        name_layer(value, number, what);
+      else if (key == "from")
+        layer.inputs = read_inputs(value, number, what);
+      else if (key == "channels")
+        layer.channels = scaled_channels(value, what);
+      else if (key == "repeats")
+        layer.repeats = scale_repeats(source_.positive_int(value, what, kMaxRepeats), scale_);
+      else
+        layer.options[key] = read_option(value, what);
     }
     return layer;
   }
 
   int scaled_channels(const YAML::Node& node, const std::string& what) const {
     const int channels = scale_channels(source_.positive_int(node, what, kMaxChannels), scale_);
-    if (channels > kMaxChannels) source_.fail(node, what + " is above " + std::to_string(kMaxChannels) + " when scaled");
+    if (channels > kMaxChannels)
+      source_.fail(node, what + " is above " + std::to_string(kMaxChannels) + " when scaled");
     return channels;
   }
 
@@ -263,7 +274,8 @@ ModelSpec load_file(const std::filesystem::path& path, const std::string& size) 
 
 std::string_view to_string(Family family) {
   switch (family) {
-    case Family::v8: return "v8";
+    case Family::v8:
+      return "v8";
   }
   throw std::logic_error("a family without a name");
 }

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -144,7 +145,8 @@ at::Tensor decode_distributions(const std::vector<at::Tensor>& raw, const HeadLa
 at::Tensor decode(const std::vector<at::Tensor>& raw, const HeadLayout& layout) {
   const at::NoGradGuard no_grad;
   switch (layout.family) {
-    case Family::v8: return decode_distributions(raw, layout);
+    case Family::v8:
+      return decode_distributions(raw, layout);
   }
   throw std::logic_error("a family without a decoder");
 }
@@ -164,7 +166,8 @@ std::vector<Detections> suppress(const at::Tensor& decoded, const DetectOptions&
 std::vector<Detections> detect(const std::vector<at::Tensor>& raw, const HeadLayout& layout,
                                const DetectOptions& options) {
   switch (layout.family) {
-    case Family::v8: return suppress(decode(raw, layout), options);
+    case Family::v8:
+      return suppress(decode(raw, layout), options);
   }
   throw std::logic_error("a family without detections");
 }

@@ -14,12 +14,12 @@ namespace tenfold {
 using Detections = at::Tensor;
 
 struct DetectOptions {
-  float conf = 0.25F;          ///< scores at or below are dropped (0.001 for evaluation)
-  float iou = 0.7F;            ///< a box overlapping a better one by more is suppressed
-  int max_det = 300;           ///< most detections an image
-  bool multi_label = false;    ///< an anchor may be detected as several classes (evaluation)
-  bool class_agnostic = false; ///< suppress across classes
-  int max_candidates = 30000;  ///< best boxes an image that suppression looks at
+  float conf = 0.25F;           ///< scores at or below are dropped (0.001 for evaluation)
+  float iou = 0.7F;             ///< a box overlapping a better one by more is suppressed
+  int max_det = 300;            ///< most detections an image
+  bool multi_label = false;     ///< an anchor may be detected as several classes (evaluation)
+  bool class_agnostic = false;  ///< suppress across classes
+  int max_candidates = 30000;   ///< best boxes an image that suppression looks at
 };
 
 /// Boxes and class probabilities at every anchor, (B, 4 + nc, A): cx, cy, w, h in pixels, then scores in 0..1;

@@ -67,7 +67,9 @@ double ConfidenceCurve::f1(size_t i) const {
   return sum > 0 ? 2 * precision[i] * recall[i] / sum : 0;
 }
 
-double confidence_at(size_t i) { return static_cast<double>(i) / (kConfidences - 1); }
+double confidence_at(size_t i) {
+  return static_cast<double>(i) / (kConfidences - 1);
+}
 
 ConfidenceCurve confidence_curve(const PrCurve& curve, const std::vector<float>& scores) {
   ConfidenceCurve by_confidence{std::vector<double>(kConfidences, 0), std::vector<double>(kConfidences, 0)};

@@ -19,8 +19,8 @@ PrCurve pr_curve(const std::vector<bool>& hits, int64_t labels);
 /// As COCOeval: mean, over recalls 0, .01, …, 1, of the best precision at that recall or beyond.
 double coco_average_precision(const PrCurve& curve);
 
-/// As the published YOLO trainers: the envelope of the curve between (0, 1) and (1, 0), interpolated linearly at recalls
-/// 0, .01, …, 1 and integrated by trapezoids.
+/// As the published YOLO trainers: the envelope of the curve between (0, 1) and (1, 0), interpolated linearly at
+/// recalls 0, .01, …, 1 and integrated by trapezoids.
 double published_average_precision(const PrCurve& curve);
 
 /// Precision and recall as functions of the confidence threshold, at `kConfidences` even steps over 0..1.

@@ -64,7 +64,8 @@ Tensors state_of(torch::nn::Module& module) {
 }
 
 std::shared_ptr<Detector> detector_with_weights(const Vectors& vectors) {
-  const auto name = "yolo" + vectors.manifest.at("family").get<std::string>() + vectors.manifest.at("size").get<std::string>();
+  const auto name =
+      "yolo" + vectors.manifest.at("family").get<std::string>() + vectors.manifest.at("size").get<std::string>();
   auto detector = build_detector(load_model_spec(name), vectors.manifest.at("nc").get<int>());
   auto state = state_of(*detector);
   EXPECT_EQ(state.size(), vectors.weights.size());
@@ -170,7 +171,9 @@ TEST_P(PublishedModel, GivesTheSameLossAndGradientsInTraining) {
   }
 }
 
-bool is_supported_model(const std::string& stem) { return stem.starts_with("yolov8"); }
+bool is_supported_model(const std::string& stem) {
+  return stem.starts_with("yolov8");
+}
 INSTANTIATE_TEST_SUITE_P(Vectors, PublishedModel, testing::ValuesIn(manifests(is_supported_model)),
                          [](const auto& info) { return info.param.stem().string(); });
 
@@ -227,7 +230,9 @@ TEST_P(PublishedPostprocessing, MeasuresTheSameOverlaps) {
   expect_close(box_ciou(a, b), vectors.tensors.at("iou.ciou"), 1e-5, "CIoU");
 }
 
-bool is_postprocessing(const std::string& stem) { return stem.starts_with("postproc"); }
+bool is_postprocessing(const std::string& stem) {
+  return stem.starts_with("postproc");
+}
 INSTANTIATE_TEST_SUITE_P(Vectors, PublishedPostprocessing, testing::ValuesIn(manifests(is_postprocessing)),
                          [](const auto& info) { return info.param.stem().string(); });
 

@@ -1,0 +1,113 @@
+#include "model_spec.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace tenfold {
+namespace {
+
+/// A yaml with one small network; `more` is appended to its top level.
+std::string small_yaml(const std::string& more = "") {
+  return "family: v8\n" + more +
+         "layers:\n"
+         "  - {block: Conv, from: image, channels: 64, kernel: 3, stride: 2}\n"
+         "  - {id: half, block: C2f, channels: 100, repeats: 6, shortcut: true}\n"
+         "  - {block: Concat, from: [previous, half, 0]}\n"
+         "  - {block: Detect, from: previous}\n";
+}
+
+std::string error_of(const std::string& yaml, const std::string& size = "") {
+  try {
+    parse_model_spec(yaml, size, "mine.yaml");
+  } catch (const ModelError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(ModelSpec, ReadsLayersAsWrittenWhereThereAreNoSizes) {
+  const auto spec = parse_model_spec(small_yaml(), "", "mine.yaml");
+  ASSERT_EQ(spec.layers.size(), 4U);
+  EXPECT_EQ(spec.layers[0].inputs, std::vector<int>{-1});
+  EXPECT_EQ(spec.layers[0].channels, 64);
+  EXPECT_EQ(spec.layers[0].options.at("stride"), std::vector<double>{2});
+  EXPECT_EQ(spec.layers[1].inputs, std::vector<int>{0});
+  EXPECT_EQ(spec.layers[1].options.at("shortcut"), std::vector<double>{1});
+  EXPECT_EQ(spec.layers[2].inputs, (std::vector<int>{1, 1, 0}));
+}
+
+TEST(ModelSpec, ScalesDepthAndWidthAndCapsChannels) {
+  const std::string sizes = "sizes:\n  t: {depth: 0.34, width: 0.5, max_channels: 96}\n";
+  const auto spec = parse_model_spec(small_yaml(sizes), "t", "mine.yaml");
+  EXPECT_EQ(spec.layers[0].channels, 32);
+  EXPECT_EQ(spec.layers[1].channels, 48) << "capped at 96, halved, a multiple of 8";
+  EXPECT_EQ(spec.layers[1].repeats, 2) << "6 * 0.34, rounded";
+  EXPECT_EQ(spec.layers[0].repeats, 1);
+}
+
+TEST(ModelSpec, RoundsChannelsUpToAMultipleOfEight) {
+  const auto spec = parse_model_spec(small_yaml(), "", "mine.yaml");
+  EXPECT_EQ(spec.layers[1].channels, 104);
+}
+
+TEST(ModelSpec, SizeComesFromTheCallerThenTheFileThenBeingTheOnlyOne) {
+  const std::string two = "sizes: {a: {width: 0.5}, b: {width: 2}}\n";
+  EXPECT_EQ(parse_model_spec(small_yaml(two), "b", "x").layers[0].channels, 128);
+  EXPECT_EQ(parse_model_spec(small_yaml(two + "size: a\n"), "", "x").layers[0].channels, 32);
+  EXPECT_EQ(parse_model_spec(small_yaml("sizes: {only: {width: 2}}\n"), "", "x").layers[0].channels, 128);
+  EXPECT_EQ(error_of(small_yaml(two)), "mine.yaml:2: which size? Add a line `size: …` with one of a, b");
+  EXPECT_EQ(error_of(small_yaml(two), "c"), "mine.yaml:2: unknown size \"c\"; known: a, b");
+}
+
+TEST(ModelSpec, ErrorsNameTheLineAndWhatWouldBeRight) {
+  EXPECT_EQ(error_of("family: v8\n"), "mine.yaml:1: `layers` is missing");
+  EXPECT_EQ(error_of("family: v7\nlayers: []\n"), "mine.yaml:1: unknown family \"v7\"; known: v8");
+  EXPECT_EQ(error_of("family: v8\nlayer: []\n"),
+            "mine.yaml:2: unknown key \"layer\"; known: family, sizes, size, layers");
+  EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, channels: many}\n"),
+            "mine.yaml:3: layer 0: channels must be a whole number, not \"many\"");
+  EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, from: neck}\n"),
+            "mine.yaml:3: layer 0: from: no earlier layer has the id neck");
+  EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, from: 3}\n"),
+            "mine.yaml:3: layer 0: from: 3 is not an earlier layer");
+  EXPECT_EQ(error_of("family: v8\nlayers:\n  - {id: a, block: Conv, from: image}\n  - {id: a, block: Conv}\n"),
+            "mine.yaml:4: layer 1: id \"a\" names two layers");
+  EXPECT_TRUE(error_of("family: [").starts_with("mine.yaml: not a yaml file:"));
+}
+
+TEST(ModelSpec, KnowsItsBuiltInNetworksWithoutAnyFile) {
+  EXPECT_EQ(built_in_models(), (std::vector<std::string>{"yolov8n", "yolov8s", "yolov8m", "yolov8l", "yolov8x"}));
+  const auto spec = load_model_spec("yolov8m");
+  EXPECT_EQ(spec.name, "yolov8m");
+  EXPECT_EQ(spec.layers.size(), 23U);
+  EXPECT_EQ(spec.layers[9].channels, 576) << "1024 capped at 768, times 0.75";
+  EXPECT_EQ(load_model_spec("yolov8m.yaml").name, "yolov8m");
+}
+
+TEST(ModelSpec, NamesTheModelsThereAreWhereOneIsUnknown) {
+  try {
+    load_model_spec("yolov8z");
+    FAIL() << "yolov8z was found";
+  } catch (const ModelError& error) {
+    EXPECT_STREQ(error.what(),
+                 "no model \"yolov8z\": neither a yaml file nor one of yolov8n, yolov8s, yolov8m, yolov8l, yolov8x");
+  }
+}
+
+TEST(ModelSpec, LoadsAUsersFileAndTheSizeThatItsNameCarries) {
+  const auto folder = std::filesystem::temp_directory_path() / ("tenfold-spec-" + std::to_string(::getpid()));
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "mine.yaml") << small_yaml("sizes: {a: {width: 0.5}, b: {width: 2}}\n");
+  const auto spec = load_model_spec((folder / "mineb.yaml").string());
+  EXPECT_EQ(spec.name, "mineb");
+  EXPECT_EQ(spec.layers[0].channels, 128);
+  std::ofstream(folder / "yolov8n.yaml") << small_yaml();
+  EXPECT_EQ(load_model_spec((folder / "yolov8n.yaml").string()).layers.size(), 4U) << "a file that exists goes first";
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace tenfold
