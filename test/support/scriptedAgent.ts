@@ -19,7 +19,7 @@ export class ScriptedAgent {
   private closed = false;
 
   constructor(
-    sessions: Sessions,
+    sessions: Pick<Sessions, 'serve'>,
     readonly nodeId: string,
     {report = IDLE, outboxId = 'box', devices = 1}: {report?: NodeReport; outboxId?: string; devices?: number} = {},
   ) {
@@ -84,7 +84,7 @@ export class ScriptedAgent {
     return this.ended;
   }
 
-  private async listen(sessions: Sessions): Promise<void> {
+  private async listen(sessions: Pick<Sessions, 'serve'>): Promise<void> {
     for await (const message of sessions.serve(this.messages(), this.abort.signal)) this.heard.push(message);
   }
 
