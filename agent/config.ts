@@ -2,7 +2,7 @@ import {hostname} from 'node:os';
 import * as path from 'node:path';
 import {ConfigError, type ConfigProblem, type Folders, resolveSettings, type Sources, setting} from '../shared/config.js';
 import {isValidId} from '../shared/ids.js';
-import {LOG_LEVELS, type LogLevel} from '../shared/log.js';
+import {LOG_LEVELS, type LogLevel} from '../shared/logLevel.js';
 import {packageRoot} from '../shared/packageRoot.js';
 import {duration, filePath, type HostPort, hostPort, listOf, oneOf, text, wholeNumber} from '../shared/settings.js';
 import type {ClientTlsFiles} from '../shared/tls.js';

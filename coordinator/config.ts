@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import {ConfigError, type ConfigProblem, type Folders, resolveSettings, type Sources, setting} from '../shared/config.js';
-import {LOG_LEVELS, type LogLevel} from '../shared/log.js';
+import {LOG_LEVELS, type LogLevel} from '../shared/logLevel.js';
 import {duration, filePath, type HostPort, hostPort, listOf, oneOf, showHostPort, text, wholeNumber} from '../shared/settings.js';
 import type {ServerTlsFiles} from '../shared/tls.js';
 import type {RateLimit} from './api/rateCap.js';

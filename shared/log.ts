@@ -1,7 +1,5 @@
 import winston from 'winston';
-
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
+import {LOG_LEVELS, type LogLevel} from './logLevel.js';
 
 /** What can be attached to a line. Ids by their usual names (`job`, `node`, `attempt`); `error` is shown with its causes. */
 export type LogFields = Readonly<Record<string, unknown>>;

@@ -1,4 +1,5 @@
-import type {Log, LogFields, LogLevel} from '../../shared/log.js';
+import type {Log, LogFields} from '../../shared/log.js';
+import type {LogLevel} from '../../shared/logLevel.js';
 
 /** Keeps what was told, for tests to look at. */
 export class RecordingLog implements Log {

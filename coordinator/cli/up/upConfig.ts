@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import {type Folders, resolveSettings, type Sources, setting} from '../../../shared/config.js';
-import {LOG_LEVELS, type LogLevel} from '../../../shared/log.js';
+import {LOG_LEVELS, type LogLevel} from '../../../shared/logLevel.js';
 import {duration, filePath, oneOf, port, wholeNumber} from '../../../shared/settings.js';
 
 /** What `tenfold up` can be told, complete. */
