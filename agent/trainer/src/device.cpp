@@ -7,6 +7,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/cuda.h>
 
+#include "allocator.h"
 #include "exit_code.h"
 
 namespace tenfold {
@@ -29,6 +30,7 @@ ComputeDevice choose_device(const std::string& wanted, const std::string& amp, i
 }
 
 void set_up_cpu(int threads) {
+  keep_freed_memory();
   at::set_num_threads(threads);
   at::globalContext().setUserEnabledNNPACK(false);
 }
