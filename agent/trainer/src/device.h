@@ -20,7 +20,8 @@ struct ComputeDevice {
 /// off. Throws TrainerError(bad_config) when CUDA is wanted and there is none.
 ComputeDevice choose_device(const std::string& wanted, const std::string& amp, int local_rank);
 
-/// Sets the number of threads that tensor operations use, and switches off what would flood stderr. Call it first.
+/// Sets the number of threads that tensor operations use, keeps freed memory, and switches off what would flood stderr.
+/// Call it first.
 void set_up_cpu(int threads);
 
 /// Autocast for as long as it lives; does nothing where the device does not autocast.
