@@ -8,9 +8,10 @@ const stop = new AbortController();
 let received: NodeJS.Signals | undefined;
 
 function onSignal(signal: NodeJS.Signals): void {
-  // The second time it is meant: whatever is still being done tidily is left as it is.
-  if (received !== undefined) process.exit(128 + constants.signals[signal]);
-  received = signal;
+  // Ctrl-C for the second time is meant: whatever is still being done tidily is left as it is. SIGTERM says the same however often it
+  // comes: the kernel sends it once for each thread of a parent that was killed.
+  if (received !== undefined && signal === 'SIGINT') process.exit(128 + constants.signals[signal]);
+  received ??= signal;
   stop.abort();
 }
 process.on('SIGINT', onSignal);
