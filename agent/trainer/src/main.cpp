@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "command_train.h"
+#include "device.h"
 #include "exit_code.h"
 #include "failure.h"
 #include "inspect.h"
@@ -76,6 +77,7 @@ int inspect(std::vector<std::string> args) {
   const int nc = take_number(args, "--nc", 80);
   const int imgsz = take_number(args, "--imgsz", 640);
   if (args.size() != 1) return usage_error("inspect takes one model");
+  tenfold::set_up_cpu(1);
   const tenfold::ModelReport report = tenfold::inspect_model(tenfold::load_model_spec(args[0]), nc, imgsz);
   std::fputs(tenfold::render_report(report).c_str(), stdout);
   return 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <sstream>
 
 #include "file_io.h"
 
@@ -36,7 +37,8 @@ std::string results_csv(const std::vector<EpochRow>& history) {
     for (const double value :
          {row.time_s, row.train[0], row.train[1], row.train[2], metrics.precision, metrics.recall, metrics.map50,
           metrics.map50_95, val[0], val[1], val[2], row.lr[0], row.lr[1], row.lr[2]}) {
-      csv += "," + number(value);
+      csv += ',';
+      csv += number(value);
     }
     csv += "\n";
   }
@@ -44,11 +46,14 @@ std::string results_csv(const std::vector<EpochRow>& history) {
 }
 
 std::string args_yaml(const Config& config) {
-  std::string text = "name: " + quoted(config.run_name) + "\nmodel: " + quoted(config.arch) + "\n";
-  text += "weights: " + (config.weights ? quoted(config.weights->string()) : "null") + "\n";
-  if (const auto* shards = std::get_if<ShardData>(&config.data)) text += "data: " + quoted(shards->index.string()) + "\n";
-  if (const auto* yaml = std::get_if<YamlData>(&config.data)) text += "data: " + quoted(yaml->path.string()) + "\n";
-  return text + arguments_yaml(config.train);
+  std::string data;
+  if (const auto* shards = std::get_if<ShardData>(&config.data)) data = shards->index.string();
+  if (const auto* yaml = std::get_if<YamlData>(&config.data)) data = yaml->path.string();
+  std::ostringstream text;
+  text << "name: " << quoted(config.run_name) << "\nmodel: " << quoted(config.arch) << "\nweights: "
+       << (config.weights ? quoted(config.weights->string()) : "null") << "\ndata: " << quoted(data) << '\n'
+       << arguments_yaml(config.train);
+  return text.str();
 }
 
 void write_results(const fs::path& run_dir, const std::vector<EpochRow>& history) {

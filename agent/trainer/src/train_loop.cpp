@@ -12,6 +12,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr int kInspectedSide = 64;  // pixels
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 Dataset open_validation_data(const Config& config) {
@@ -36,8 +38,10 @@ void open_validation(Training& t) {
 void after_first_step(Training& t, const Batch& batch) {
   open_validation(t);
   if (!t.is_first_rank()) return;
-  const ModelReport report = inspect_model(t.model->spec(), t.model->nc(), static_cast<int>(t.args.imgsz));
-  t.events.emit(ModelEvent{t.config.arch, t.model->nc(), report.parameters, report.gflops, t.transferred});
+  // Operations are as many as pixels, so a small picture tells what one of the usual 640 x 640 costs.
+  const ModelReport report = inspect_model(t.model->spec(), t.model->nc(), kInspectedSide);
+  const double gflops = report.gflops * (640.0 / kInspectedSide) * (640.0 / kInspectedSide);
+  t.events.emit(ModelEvent{t.config.arch, t.model->nc(), report.parameters, gflops, t.transferred});
   t.writer->submit([config = t.config, args = t.args, batch, names = t.data->names()]() mutable {
     config.train = args;
     write_args(config);
@@ -135,9 +139,10 @@ void finish_epoch(Training& t) {
   const int64_t epoch = t.progress.cursor.epoch - 1;
   open_validation(t);
   settle_replicas(t);
-  EpochRow row{.epoch = epoch,
-               .train = mean_of(t.progress.epoch),
-               .lr = rates_at(t.schedule, std::max<int64_t>(t.progress.step - 1, 0)).lr};
+  EpochRow row;
+  row.epoch = epoch;
+  row.train = mean_of(t.progress.epoch);
+  row.lr = rates_at(t.schedule, std::max<int64_t>(t.progress.step - 1, 0)).lr;
   if (t.validator) {
     const ValidationResult result = validate(t, epoch);
     row.metrics = result.metrics;
@@ -191,7 +196,7 @@ Ending run_training(Training& t) {
   }
   finish_run(t);
   const int64_t done = t.progress.finished_epochs;
-  if (done >= t.args.epochs) return {ExitCode::completed, std::to_string(done) + " epochs"};
+  if (done >= t.args.epochs) return {ExitCode::completed, std::to_string(done) + (done == 1 ? " epoch" : " epochs")};
   return {ExitCode::completed, "stopped early after epoch " + std::to_string(done) + ": nothing better since epoch " +
                                    std::to_string(t.progress.best_epoch)};
 }

@@ -211,7 +211,9 @@ void use_ranks(Training& t) {
 /// sum shows in its last bits. One pass that counts for nothing makes the first step after a start like all others.
 void settle_buckets(Training& t) {
   if (t.ranks->world_size() <= 2) return;
-  Batch nothing{.images = at::zeros({0, 3, t.args.imgsz, t.args.imgsz}, at::kByte), .targets = at::zeros({0, 6})};
+  Batch nothing;
+  nothing.images = at::zeros({0, 3, t.args.imgsz, t.args.imgsz}, at::kByte);
+  nothing.targets = at::zeros({0, 6});
   t.exchange->before_forward();
   t.exchange->backward(loss_of_slice(*t.model, *t.loss, nothing, t.device).total);
   for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();

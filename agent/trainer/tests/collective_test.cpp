@@ -1,0 +1,164 @@
+#include "collective.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <functional>
+#include <thread>
+
+#include "ema.h"
+#include "exit_code.h"
+#include "free_port.h"
+#include "loss.h"
+#include "model.h"
+#include "optim.h"
+#include "sample_order.h"
+
+namespace tenfold {
+namespace {
+
+using testing::free_port;
+
+/// Runs `work` on `world_size` ranks, each a thread of its own.
+void on_ranks(int world_size, const std::function<void(Communicator&)>& work, int64_t generation = 1) {
+  const int port = free_port();
+  std::vector<std::thread> threads;
+  for (int rank = world_size - 1; rank >= 0; --rank) {  // the host last: the others must wait for it
+    threads.emplace_back([=, &work] {
+      const auto ranks = join({.port = port,
+                               .rank = rank,
+                               .world_size = world_size,
+                               .generation = generation,
+                               .timeout = std::chrono::seconds(60)});
+      work(*ranks);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Collective, OneRankAloneExchangesNothing) {
+  const auto ranks = alone();
+  EXPECT_EQ(ranks->world_size(), 1);
+  EXPECT_EQ(ranks->sum(at::tensor({3.0})).item<double>(), 3.0);
+  EXPECT_EQ(ranks->begin_max(at::tensor({3}))->wait().item<int>(), 3);
+  EXPECT_EQ(ranks->gather_rows(at::ones({2, 5})).size(), 1U);
+}
+
+TEST(Collective, RanksSumAgreeBroadcastAndGather) {
+  on_ranks(3, [](Communicator& ranks) {
+    const double rank = ranks.rank();
+    EXPECT_EQ(ranks.backend(), "gloo");
+    EXPECT_EQ(ranks.sum(at::tensor({rank, 1.0})).sum().item<double>(), 0 + 1 + 2 + 3);
+    EXPECT_EQ(ranks.begin_max(at::tensor({ranks.rank() == 1 ? 1 : 0}))->wait().item<int>(), 1);
+
+    const at::Tensor weights = at::full({4}, rank);
+    const at::Tensor counts = at::full({2}, ranks.rank(), at::kLong);
+    ranks.broadcast({weights, counts});
+    EXPECT_EQ(weights.sum().item<double>(), 0);
+    EXPECT_EQ(counts.sum().item<int64_t>(), 0);
+
+    const auto rows = ranks.gather_rows(at::full({ranks.rank(), 2}, rank));  // rank 0 has none
+    ASSERT_EQ(rows.size(), 3U);
+    for (int r = 0; r < 3; ++r) {
+      EXPECT_EQ(rows[static_cast<size_t>(r)].size(0), r);
+      EXPECT_TRUE((rows[static_cast<size_t>(r)] == r).all().item<bool>());
+    }
+  });
+}
+
+TEST(Collective, ARankCanLeaveAndJoinAnotherGeneration) {
+  at::Tensor p0 = at::ones({2}).set_requires_grad(true);
+  at::Tensor p1 = at::ones({2}).set_requires_grad(true);
+  for (const int64_t generation : {1, 2}) {
+    on_ranks(
+        2,
+        [&](Communicator& ranks) {
+          at::Tensor& p = ranks.rank() == 0 ? p0 : p1;
+          p.mutable_grad().reset();
+          const auto exchange = ranks.exchange_gradients({p}, {"p"});
+          exchange->before_forward();
+          exchange->backward((p * (ranks.rank() + generation)).sum());
+          EXPECT_DOUBLE_EQ(p.grad()[0].item<double>(), static_cast<double>(generation) + 0.5);
+        },
+        generation);
+  }
+}
+
+TEST(Collective, NobodyAnswersUntilTheTimeout) {
+  const auto start = [](int rank, int port) {
+    return join({.port = port, .rank = rank, .world_size = 2, .timeout = std::chrono::milliseconds(300)});
+  };
+  for (const int rank : {0, 1}) {
+    try {
+      start(rank, free_port());
+      FAIL() << "rank " << rank << " met somebody";
+    } catch (const TrainerError& error) {
+      EXPECT_EQ(error.code(), ExitCode::rendezvous_failed) << error.what();
+    }
+  }
+}
+
+/// Gradients of a global batch's slices on `world_size` ranks, batch norms in eval mode, so that they are those of the
+/// same function whatever the slices.
+std::vector<at::Tensor> gradients(Communicator& ranks, Detector& model, const at::Tensor& images,
+                                  const at::Tensor& targets) {
+  model.eval();
+  std::vector<at::Tensor> trainable;
+  for (const at::Tensor& parameter : model.parameters()) {
+    if (parameter.requires_grad()) trainable.push_back(parameter);
+  }
+  const auto positions = rank_positions(images.size(0), images.size(0), 0, ranks.world_size(), ranks.rank());
+  std::vector<at::Tensor> own_targets;
+  for (size_t i = 0; i < positions.size(); ++i) {
+    at::Tensor rows = targets.index({targets.select(1, 0) == positions[i]}).clone();
+    rows.select(1, 0).fill_(static_cast<double>(i));
+    own_targets.push_back(rows);
+  }
+  const auto loss = make_detection_loss(model.head_layout());
+  loss->set_sum_over_ranks([&](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
+  const auto exchange = ranks.exchange_gradients(trainable, {});
+  exchange->before_forward();
+  const at::Tensor own = images.index_select(0, at::tensor(positions));
+  const LossResult result = (*loss)(model.forward(own), at::cat(own_targets), 64, 64);
+  exchange->backward(result.total);
+  std::vector<at::Tensor> grads;
+  for (const at::Tensor& parameter : trainable) grads.push_back(parameter.grad().clone());
+  return grads;
+}
+
+std::shared_ptr<Detector> copy_of(const Detector& model) {
+  const at::NoGradGuard no_grad;
+  auto copy = build_detector(model.spec(), model.nc());
+  const auto from = named_state(model);
+  const auto to = named_state(*copy);
+  for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+  return copy;
+}
+
+TEST(Collective, TwoRanksHaveTheGradientsOfOne) {
+  at::manual_seed(3);
+  const auto model = build_detector(load_model_spec("yolov8n"), 3);
+  const at::Tensor images = at::rand({5, 3, 64, 64});
+  at::Tensor targets = at::rand({9, 6}) * 0.4 + 0.3;
+  targets.select(1, 0).copy_(at::tensor({0, 0, 1, 2, 2, 2, 3, 4, 4}));
+  targets.select(1, 1).copy_(at::tensor({0, 1, 2, 0, 1, 2, 0, 1, 2}));
+
+  const auto solo = copy_of(*model);
+  const std::vector<at::Tensor> expected = gradients(*alone(), *solo, images, targets);
+  const std::array<std::shared_ptr<Detector>, 2> replicas = {copy_of(*model), copy_of(*model)};
+  std::array<std::vector<at::Tensor>, 2> actual;
+  on_ranks(2, [&](Communicator& ranks) {
+    const auto rank = static_cast<size_t>(ranks.rank());
+    actual[rank] = gradients(ranks, *replicas[rank], images, targets);
+  });
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_TRUE(actual[0][i].equal(actual[1][i])) << "replicas differ in parameter " << i;
+    const double scale = std::max(expected[i].abs().max().item<double>(), 1.0);
+    EXPECT_LT((actual[0][i] - expected[i]).abs().max().item<double>() / scale, 1e-5) << "parameter " << i;
+  }
+}
+
+}  // namespace
+}  // namespace tenfold

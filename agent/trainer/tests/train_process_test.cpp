@@ -1,0 +1,253 @@
+// Real trainer processes, as the agent starts them.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "data_fixtures.h"
+#include "exit_code.h"
+#include "free_port.h"
+#include "trainer_process.h"
+
+namespace tenfold {
+namespace {
+
+using testing::free_port;
+using testing::rank_environment;
+using testing::TemporaryFolder;
+using testing::TrainerProcess;
+using Json = nlohmann::json;
+
+/// 11 training and 3 validation pictures, so that with batches of 4 the last of an epoch is smaller, and on three ranks
+/// the last validation batch leaves two of them without a picture.
+constexpr int kTrainPictures = 11;
+
+class TrainProcess : public ::testing::Test {
+ protected:
+  TrainProcess() {
+    testing::write_shards(folder_ / "data", {"red", "green", "blue"},
+                          {{"train", {scenes("train", kTrainPictures)}}, {"val", {scenes("val", 3)}}});
+  }
+
+  static std::vector<testing::ShardSample> scenes(const std::string& split, int count) {
+    std::vector<testing::ShardSample> samples;
+    for (int i = 0; i < count; ++i) {
+      const Label label{i % 3, 0.4F + 0.1F * static_cast<float>(i % 3), 0.5F, 0.5F, 0.6F};
+      samples.push_back(testing::scene_sample("images/" + split + "/" + std::to_string(i) + ".png", 80, 64, {label}));
+    }
+    return samples;
+  }
+
+  /// A config for run `name` with two epochs of small pictures; `change` may alter it. Returns its file.
+  std::string config(const std::string& name, const std::function<void(Json&)>& change = {}) {
+    const std::filesystem::path run = folder_ / name;
+    Json json = {{"contract", 1},
+                 {"run", {{"name", name}, {"dir", run.string()}}},
+                 {"data",
+                  {{"kind", "shards"},
+                   {"index", (folder_ / "data/index.json").string()},
+                   {"dir", (folder_ / "data").string()}}},
+                 {"model", {{"arch", "yolov8n"}, {"weights", nullptr}, {"nc", "auto"}}},
+                 {"train", {{"epochs", 2}, {"batch", 4}, {"imgsz", 64}, {"close_mosaic", 1}, {"workers", 1}}},
+                 {"checkpoint", {{"every", {{"epochs", 1}}}, {"dir", (run / "checkpoints").string()}}},
+                 {"resume", nullptr},
+                 {"collective", {{"backend", "auto"}, {"timeout_s", 60}, {"generation", 7}}},
+                 {"progress", {{"interval_ms", 0}}}};
+    if (change) change(json);
+    const std::filesystem::path file = folder_ / (name + ".json");
+    testing::write_file(file, json.dump());
+    return file.string();
+  }
+
+  /// Starts all ranks of a world.
+  std::vector<std::unique_ptr<TrainerProcess>> start(const std::string& config_file, int world_size) {
+    const int port = free_port();
+    std::vector<std::unique_ptr<TrainerProcess>> ranks;
+    for (int rank = 0; rank < world_size; ++rank) {
+      ranks.push_back(std::make_unique<TrainerProcess>(std::vector<std::string>{"train", config_file},
+                                                       rank_environment(rank, world_size, port)));
+    }
+    return ranks;
+  }
+
+  TemporaryFolder folder_;
+};
+
+int code(ExitCode code) { return static_cast<int>(code); }
+
+/// By step: the loss of every rank's step events, exactly.
+std::map<int64_t, std::vector<Json>> losses_of(const std::vector<std::unique_ptr<TrainerProcess>>& ranks) {
+  std::map<int64_t, std::vector<Json>> losses;
+  for (const auto& rank : ranks) {
+    for (const Json& event : rank->events("step")) losses[event["step"]].push_back(event["loss"]);
+  }
+  return losses;
+}
+
+/// How often each sample was consumed in an epoch, over all ranks.
+std::map<int64_t, int> ledger(const std::vector<std::unique_ptr<TrainerProcess>>& ranks, int64_t epoch) {
+  std::map<int64_t, int> counts;
+  for (const auto& rank : ranks) {
+    for (const Json& event : rank->events("consumed")) {
+      if (event["epoch"] != epoch) continue;
+      for (const Json& id : event["ids"]) ++counts[id.get<int64_t>()];
+    }
+  }
+  return counts;
+}
+
+TEST_F(TrainProcess, ThreeRanksTrainToTheEndAndTellEverything) {
+  const auto ranks = start(config("three"), 3);
+  for (const auto& rank : ranks) EXPECT_EQ(rank->wait(), 0) << rank->events().back();
+
+  for (const int64_t epoch : {1, 2}) {
+    const std::map<int64_t, int> counts = ledger(ranks, epoch);
+    EXPECT_EQ(counts.size(), static_cast<size_t>(kTrainPictures));
+    for (const auto& [id, count] : counts) EXPECT_EQ(count, 1) << "sample " << id << " of epoch " << epoch;
+  }
+  for (const auto& rank : ranks) {
+    EXPECT_EQ(rank->events().front()["type"], "hello");
+    EXPECT_EQ(rank->events("joined")[0]["backend"], "gloo");
+    EXPECT_EQ(rank->events("step").size(), 6U);
+    EXPECT_EQ(rank->events().back()["reason"], "completed");
+  }
+  EXPECT_EQ(ranks[0]->events("model")[0]["nc"], 3);
+  EXPECT_EQ(ranks[0]->events("epoch").size(), 2U);
+  EXPECT_TRUE(ranks[1]->events("epoch").empty());
+  const std::vector<Json> checkpoints = ranks[0]->events("checkpoint");
+  ASSERT_EQ(checkpoints.size(), 2U);
+  EXPECT_EQ(checkpoints[1]["step"], 6);
+  EXPECT_EQ(checkpoints[1]["cursor"], (Json{{"epoch", 3}, {"offset", 0}}));
+
+  std::vector<std::string> artifacts;
+  for (const Json& event : ranks[0]->events("artifact")) artifacts.push_back(event["path"]);
+  for (const char* expected : {"args.yaml", "results.csv", "train_batch0.jpg", "val_batch0_labels.jpg",
+                               "val_batch0_pred.jpg", "val_pred/03.jpg", "weights/best.safetensors",
+                               "weights/last.safetensors"}) {
+    EXPECT_NE(std::find(artifacts.begin(), artifacts.end(), expected), artifacts.end()) << expected;
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "three" / expected)) << expected;
+  }
+}
+
+TEST_F(TrainProcess, ResumesInTheMiddleOfAnEpochBitForBit) {
+  const auto every_two_steps = [](Json& json) { json["checkpoint"]["every"] = {{"steps", 2}}; };
+  for (const int world_size : {1, 3}) {
+    const std::string name = "whole-" + std::to_string(world_size);
+    const auto whole = start(config(name, every_two_steps), world_size);
+    for (const auto& rank : whole) ASSERT_EQ(rank->wait(), 0) << rank->events().back();
+    const Json checkpoint = whole[0]->events("checkpoint").at(0);
+    ASSERT_EQ(checkpoint["step"], 2);
+
+    const auto resumed = start(config("resumed-" + std::to_string(world_size),
+                                      [&](Json& json) {
+                                        every_two_steps(json);
+                                        json["resume"] = {{"dir", checkpoint["dir"]}};
+                                      }),
+                               world_size);
+    for (const auto& rank : resumed) ASSERT_EQ(rank->wait(), 0) << rank->events().back();
+    EXPECT_EQ(resumed[0]->events("resumed")[0]["cursor"], (Json{{"epoch", 1}, {"offset", 8}}));
+
+    std::map<int64_t, std::vector<Json>> expected = losses_of(whole);
+    expected.erase(1);
+    expected.erase(2);
+    EXPECT_EQ(losses_of(resumed), expected);
+    const auto weights = [&](const std::string& run) {
+      return testing::read_file(folder_ / run / "weights/last.safetensors");
+    };
+    EXPECT_EQ(weights("resumed-" + std::to_string(world_size)), weights(name));
+    const auto metrics = [](const std::vector<std::unique_ptr<TrainerProcess>>& ranks) {
+      std::vector<Json> all;
+      for (const Json& event : ranks[0]->events("epoch")) all.push_back({event["train"], event["val"], event["metrics"]});
+      return all;
+    };
+    EXPECT_EQ(metrics(resumed), metrics(whole));
+  }
+}
+
+TEST_F(TrainProcess, ASurvivorLeavesWhenItsPeerIsKilled) {
+  const auto many_epochs = [](Json& json) { json["train"]["epochs"] = 1000; };
+  const auto ranks = start(config("killed", many_epochs), 2);
+  ASSERT_FALSE(ranks[0]->wait_for_type("step").is_null());
+  ASSERT_FALSE(ranks[1]->wait_for_type("step").is_null());
+  ranks[1]->signal(SIGKILL);
+  EXPECT_EQ(ranks[1]->wait(), 128 + SIGKILL);
+  EXPECT_EQ(ranks[0]->wait(), code(ExitCode::peer_lost));
+  EXPECT_EQ(ranks[0]->events().back()["type"], "end");
+  EXPECT_EQ(ranks[0]->events().back()["reason"], "peer_lost");
+}
+
+TEST_F(TrainProcess, StopsWithACheckpointWhenOneRankIsTold) {
+  const auto ranks = start(config("stopped", [](Json& json) { json["train"]["epochs"] = 1000; }), 2);
+  ASSERT_FALSE(ranks[1]->wait_for_type("step").is_null());
+  ranks[1]->command(R"({"cmd":"stop","checkpoint":true})");
+  for (const auto& rank : ranks) EXPECT_EQ(rank->wait(), code(ExitCode::stopped));
+  const std::vector<Json> checkpoints = ranks[0]->events("checkpoint");
+  ASSERT_FALSE(checkpoints.empty());
+  EXPECT_EQ(checkpoints.back()["step"], ranks[0]->events("step").back()["step"]);
+}
+
+TEST_F(TrainProcess, ACheckpointIsWrittenOnCommand) {
+  const auto ranks = start(config("commanded", [](Json& json) {
+                             json["train"]["epochs"] = 1000;
+                             json["checkpoint"]["every"] = Json::object();
+                           }),
+                           1);
+  ranks[0]->command(R"({"cmd":"checkpoint"})");
+  const Json checkpoint = ranks[0]->wait_for_type("checkpoint");
+  ASSERT_FALSE(checkpoint.is_null());
+  EXPECT_TRUE(std::filesystem::exists(checkpoint["dir"].get<std::string>() + "/state.json"));
+  ranks[0]->command(R"({"cmd":"stop","checkpoint":false})");
+  EXPECT_EQ(ranks[0]->wait(), code(ExitCode::stopped));
+}
+
+TEST_F(TrainProcess, AnOrphanEnds) {
+  const auto ranks = start(config("orphan", [](Json& json) { json["train"]["epochs"] = 1000; }), 1);
+  ASSERT_FALSE(ranks[0]->wait_for_type("step").is_null());
+  ranks[0]->close_control();
+  EXPECT_EQ(ranks[0]->wait(), code(ExitCode::orphaned));
+}
+
+TEST_F(TrainProcess, WrongInputEndsWithItsOwnCode) {
+  const auto ends_with = [&](const std::string& name, const std::function<void(Json&)>& change, ExitCode expected,
+                             const std::string& text) {
+    const auto ranks = start(config(name, change), 1);
+    EXPECT_EQ(ranks[0]->wait(), code(expected)) << name;
+    const Json end = ranks[0]->events().back();
+    EXPECT_EQ(end["type"], "end") << name;
+    EXPECT_EQ(end["reason"], name_of(expected)) << name;
+    EXPECT_NE(end["message"].get<std::string>().find(text), std::string::npos) << end;
+  };
+  ends_with("typo", [](Json& json) { json["train"]["epoch"] = 3; }, ExitCode::bad_config, "did you mean `epochs`?");
+  ends_with("model", [](Json& json) { json["model"]["arch"] = "yolov8q"; }, ExitCode::bad_config, "yolov8q");
+  ends_with("classes", [](Json& json) { json["model"]["nc"] = 9; }, ExitCode::bad_config, "3 classes");
+  ends_with("data", [&](Json& json) { json["data"]["index"] = (folder_ / "none.json").string(); }, ExitCode::bad_data,
+            "none.json");
+  ends_with("weights", [&](Json& json) { json["model"]["weights"] = (folder_ / "data/index.json").string(); },
+            ExitCode::bad_config, "model.weights");
+  std::filesystem::create_directories(folder_ / "broken");
+  testing::write_file(folder_ / "broken/state.json", std::string("{\"format\":1}"));
+  ends_with("resume", [&](Json& json) { json["resume"] = {{"dir", (folder_ / "broken").string()}}; },
+            ExitCode::bad_checkpoint, "broken");
+}
+
+TEST_F(TrainProcess, RanksThatNeverMeetEnd) {
+  const std::string file = config("alone", [](Json& json) { json["collective"]["timeout_s"] = 0.3; });
+  TrainerProcess rank({"train", file}, rank_environment(1, 2, free_port()));
+  EXPECT_EQ(rank.wait(), code(ExitCode::rendezvous_failed));
+  EXPECT_EQ(rank.events().back()["reason"], "rendezvous_failed");
+}
+
+TEST_F(TrainProcess, AnswersQuestionsAndRefusesNonsense) {
+  EXPECT_EQ(TrainerProcess({"--version"}, {}).wait(), 0);
+  EXPECT_EQ(TrainerProcess({"--help"}, {}).wait(), 0);
+  EXPECT_EQ(TrainerProcess({"fly"}, {}).wait(), code(ExitCode::usage));
+  EXPECT_EQ(TrainerProcess({"train"}, {}).wait(), code(ExitCode::usage));
+  EXPECT_EQ(TrainerProcess({}, {}).wait(), code(ExitCode::usage));
+}
+
+}  // namespace
+}  // namespace tenfold
