@@ -117,6 +117,8 @@ class Up {
       listen: this.address,
       etcdEndpoints: this.etcd!.endpoint,
       dataDir: path.join(this.config.dataDir, 'coordinator'),
+      // Nobody is there to take over, and a busy machine must not cost leadership.
+      leaderTtl: '5s',
       logLevel: this.config.logLevel,
     };
   }
