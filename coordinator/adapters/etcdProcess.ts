@@ -69,8 +69,10 @@ export class EtcdProcess {
   async stop(): Promise<void> {
     if (!this.isRunning) return;
     this.child.kill('SIGTERM');
-    const stopped = await Promise.race([this.exited.then(() => true), systemClock.sleep(STOP_WITHIN_MS).then(() => false)]);
-    if (!stopped) await this.kill();
+    const gone = new AbortController();
+    void this.exited.then(() => gone.abort());
+    await systemClock.sleep(STOP_WITHIN_MS, gone.signal);
+    if (this.isRunning) await this.kill();
   }
 
   /** Ends it as a crash would. */

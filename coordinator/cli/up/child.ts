@@ -44,6 +44,10 @@ export class Child {
     return this.process.pid ?? 0;
   }
 
+  private get isRunning(): boolean {
+    return this.process.exitCode === null && this.process.signalCode === null;
+  }
+
   get logFile(): string {
     return this.plan.logFile;
   }
@@ -52,17 +56,18 @@ export class Child {
   async stop(graceMs: number): Promise<void> {
     this.stopping.abort();
     await this.watching;
-    const gone = goneOf(this.process);
-    signalTo(this.pid, 'SIGTERM');
-    const inTime = await Promise.race([gone.then(() => true), systemClock.sleep(graceMs).then(() => false)]);
-    if (!inTime) this.kill();
-    await gone;
+    const gone = new AbortController();
+    const ending = goneOf(this.process).then(() => gone.abort());
+    if (this.isRunning) signalTo(this.pid, 'SIGTERM');
+    await systemClock.sleep(graceMs, gone.signal);
+    if (!gone.signal.aborted) this.kill();
+    await ending;
   }
 
   /** At once, with all that it started and did not put into a group of its own. */
   kill(): void {
     this.stopping.abort();
-    if (this.process.exitCode === null && this.process.signalCode === null) signalTo(-this.pid, 'SIGKILL');
+    if (this.isRunning) signalTo(-this.pid, 'SIGKILL');
   }
 
   private async watch(): Promise<void> {
