@@ -173,7 +173,7 @@ export async function eventsOf(cluster: Cluster, name: string, types: readonly s
   return events;
 }
 
-/** The first event after `sequence` that `matches`; waits for it. */
+/** The first event after `sequence` that `matches`; waits for it, over restarts of the coordinator. */
 export async function eventAfter(
   cluster: Cluster,
   name: string,
@@ -181,17 +181,19 @@ export async function eventAfter(
   types: readonly string[],
   matches: (event: JobEvent) => boolean = () => true,
 ): Promise<JobEvent> {
-  let found: JobEvent | undefined;
-  await waitUntil(
-    `${name} has an event of ${types.join(', ')} after ${sequence}`,
-    async () => {
-      const events = await eventsOf(cluster, name, types).catch(() => []);
-      found = events.find(event => event.sequence > sequence && matches(event));
-      return found !== undefined;
-    },
-    180_000,
-  );
-  return found!;
+  const limit = AbortSignal.timeout(180_000);
+  while (!limit.aborted) {
+    try {
+      for await (const {update} of cluster.jobs.watchJob({name, types: [...types]}, {signal: limit})) {
+        if (update?.$case === 'event' && update.value.sequence > sequence && matches(update.value)) return update.value;
+      }
+      break;
+    } catch {
+      // The coordinator is away for a moment.
+      await new Promise(resolve => setTimeout(resolve, 50));
+    }
+  }
+  throw new Error(`${name} had no event of ${types.join(', ')} after ${sequence}\n${cluster.logs()}`);
 }
 
 /** Follows a job from its first event on, across restarts of the coordinator, by its resume token alone. Ends when `signal` aborts. */
