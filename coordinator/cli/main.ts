@@ -16,6 +16,8 @@ function onSignal(signal: NodeJS.Signals): void {
 }
 process.on('SIGINT', onSignal);
 process.on('SIGTERM', onSignal);
+// The terminal was closed.
+process.on('SIGHUP', onSignal);
 // `tenfold ps | head`: the reader has seen enough.
 process.stdout.on('error', error => {
   if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
@@ -29,4 +31,4 @@ const exitCode = await run(process.argv.slice(2), {
   cwd: process.cwd(),
   signal: stop.signal,
 });
-process.exitCode = exitCode === 130 && received === 'SIGTERM' ? 143 : exitCode;
+process.exitCode = exitCode === 130 && received !== 'SIGINT' ? 143 : exitCode;
