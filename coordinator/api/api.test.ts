@@ -73,6 +73,22 @@ describe('merging two sources', () => {
     expect(seen.filter(item => item.startsWith('b'))).toEqual(['b10', 'b20']);
   });
 
+  it('that are left early lets both go', async () => {
+    const leaving = new AbortController();
+    const released: string[] = [];
+    async function* holding(name: string, items: number): AsyncGenerator<number> {
+      try {
+        for (let i = 0; i < items; i++) yield i;
+        await new Promise(resolve => leaving.signal.addEventListener('abort', resolve));
+      } finally {
+        released.push(name);
+      }
+    }
+    for await (const {from, value} of merge(holding('many', 1000), holding('few', 1))) if (from === 'a' && value === 2) break;
+    leaving.abort();
+    await expect.poll(() => released.sort()).toEqual(['few', 'many']);
+  });
+
   it('fails as soon as one of them does', async () => {
     async function* broken(): AsyncGenerator<number> {
       yield 1;

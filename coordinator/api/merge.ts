@@ -2,36 +2,57 @@
 export type Merged<A, B> = {readonly from: 'a'; readonly value: A} | {readonly from: 'b'; readonly value: B};
 
 /**
- * The items of two sources as they come, at most one of each in hand, until both have ended. Whoever stops early aborts the signal that
- * both heed: a generator that waits for its next item cannot be ended in any other way. When both have an item, `a` goes first.
+ * The items of two sources as they come, at most one of each in hand, until both have ended. Whoever stops early also aborts the signal
+ * that both heed: a generator that waits for its next item can be ended in no other way. When both have an item, `a` goes first.
  */
 export async function* merge<A, B>(a: AsyncIterable<A>, b: AsyncIterable<B>): AsyncGenerator<Merged<A, B>> {
-  const nextOfA = pull(a, value => ({from: 'a', value}) as const);
-  const nextOfB = pull(b, value => ({from: 'b', value}) as const);
-  let pendingA: Pending<Merged<A, B>> | undefined = nextOfA();
-  let pendingB: Pending<Merged<A, B>> | undefined = nextOfB();
-  for (;;) {
-    const pending: Pending<Merged<A, B>>[] = [pendingA, pendingB].filter(one => one !== undefined);
-    if (pending.length === 0) return;
-    const {item, again} = await Promise.race(pending);
-    const isA = again === nextOfA;
-    if (item !== undefined) yield item;
-    const next = item === undefined ? undefined : again();
-    if (isA) pendingA = next;
-    else pendingB = next;
+  const sources: Source<Merged<A, B>>[] = [
+    new Source(tagged(a, value => ({from: 'a', value}) as const)),
+    new Source(tagged(b, value => ({from: 'b', value}) as const)),
+  ];
+  try {
+    for (;;) {
+      const waiting = sources.map(source => source.next()).filter(next => next !== undefined);
+      if (waiting.length === 0) return;
+      const {source, item} = await Promise.race(waiting);
+      source.take();
+      if (item !== undefined) yield item;
+    }
+  } finally {
+    // One that is stopped between two items would else never let go of what it holds: timers, subscriptions, files.
+    for (const source of sources) source.end();
   }
 }
 
-type Pending<T> = Promise<{readonly item: T | undefined; readonly again: () => Pending<T>}>;
+/** A source whose next item is asked for once, however often one looks. */
+class Source<T> {
+  private pending: Promise<{readonly source: Source<T>; readonly item: T | undefined}> | undefined;
+  private isOver = false;
 
-/** How to fetch one more item; an undefined one is the end. */
-function pull<S, T>(source: AsyncIterable<S>, tag: (value: S) => T): () => Pending<T> {
-  const iterator = source[Symbol.asyncIterator]();
-  const next = (): Pending<T> => {
-    const pending = iterator.next().then(result => ({item: result.done === true ? undefined : tag(result.value), again: next}));
+  constructor(private readonly items: AsyncGenerator<T>) {}
+
+  /** Undefined once it has ended. */
+  next(): Promise<{readonly source: Source<T>; readonly item: T | undefined}> | undefined {
+    if (this.isOver) return undefined;
+    this.pending ??= this.items.next().then(({done, value}) => {
+      if (done) this.isOver = true;
+      return {source: this, item: done ? undefined : value};
+    });
     // It may fail while nobody looks; whoever looks next is told.
-    pending.catch(() => {});
-    return pending;
-  };
-  return next;
+    this.pending.catch(() => {});
+    return this.pending;
+  }
+
+  /** The item that was next is dealt with. */
+  take(): void {
+    this.pending = undefined;
+  }
+
+  end(): void {
+    this.items.return(undefined).catch(() => {});
+  }
+}
+
+async function* tagged<S, T>(source: AsyncIterable<S>, tag: (value: S) => T): AsyncGenerator<T> {
+  for await (const value of source) yield tag(value);
 }

@@ -32,3 +32,5 @@ const exitCode = await run(process.argv.slice(2), {
   signal: stop.signal,
 });
 process.exitCode = exitCode === 130 && received !== 'SIGINT' ? 143 : exitCode;
+// Nothing should keep the process now. Should something all the same, it must not hold up who waits for its end.
+setTimeout(() => process.exit(), 3000).unref();
