@@ -52,6 +52,7 @@ export class AgentLoop {
   private readonly trainers = new Map<string, RunningTrainer>();
   private readonly stagings = new Map<string, {abort: AbortController; settled: Promise<void>}>();
   private readonly checkpointsMade = new Map<string, number>();
+  private readonly exitsBeingWritten = new Set<Promise<unknown>>();
   private watchers: (() => void)[] = [];
   private wanted: Wanted = {plans: undefined, stopping: false};
   private passIsDue = false;
@@ -227,8 +228,10 @@ export class AgentLoop {
       this.deps.log.error('an exit could not be written down', {job: plan.jobId, rank, error});
     });
     if (after.reason.code !== 'killed') await durable;
+    this.exitsBeingWritten.add(durable);
     this.record(plan, fact);
     await durable;
+    this.exitsBeingWritten.delete(durable);
   }
 
   private async forget(plan: GenerationPlan): Promise<void> {
@@ -237,8 +240,11 @@ export class AgentLoop {
     staging?.abort.abort(new Error('the attempt is no longer wanted'));
     await staging?.settled;
     await this.deps.uploads.abandon(plan);
+    await Promise.all(this.exitsBeingWritten);
     this.deps.staging.release(plan);
-    await this.deps.folders.remove(plan);
+    await this.deps.folders.remove(plan).catch(error => {
+      this.deps.log.warn('the folder of an attempt could not be removed; the next start tries again', {job: plan.jobId, error});
+    });
     if (this.attempts.get(key)!.ranks.length > 0) this.retire(key);
     this.stagings.delete(key);
     this.checkpointsMade.delete(key);

@@ -48,7 +48,7 @@ export class DiskAttemptFolders implements AttemptFolders {
   }
 
   async remove(plan: GenerationPlan): Promise<void> {
-    await rm(this.pathOf(plan), {recursive: true, force: true});
+    await rm(this.pathOf(plan), {recursive: true, force: true, maxRetries: 3, retryDelay: 50});
   }
 
   async recover(): Promise<LocalAttempt[]> {

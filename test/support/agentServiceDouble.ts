@@ -47,6 +47,7 @@ export class AgentServiceDouble {
   readonly checkpointFiles = new Map<string, Buffer>();
   readonly fetches: string[] = [];
   readonly uploads: UploadStart[] = [];
+  /** By `keyOf`. */
   readonly received = new Map<string, Buffer>();
   /** Names of uploads whose last file was verified. */
   readonly committed: string[] = [];
@@ -212,10 +213,10 @@ export class AgentServiceDouble {
         this.uploads.push(start);
         continue;
       }
-      const {file, offset} = start!;
-      const here = this.received.get(file.name) ?? Buffer.alloc(0);
+      const {offset} = start!;
+      const here = this.received.get(keyOf(start!)) ?? Buffer.alloc(0);
       if (sent === 0 && offset !== here.length) throw new ServerError(Status.UNAVAILABLE, `${here.length} bytes are here`);
-      this.received.set(file.name, Buffer.concat([here, part!.value as Uint8Array]));
+      this.received.set(keyOf(start!), Buffer.concat([here, part!.value as Uint8Array]));
       sent += (part!.value as Uint8Array).length;
       if (sent >= (fault?.breakAfterBytes ?? Number.POSITIVE_INFINITY)) throw new ServerError(Status.UNAVAILABLE, 'the link broke');
     }
@@ -224,10 +225,10 @@ export class AgentServiceDouble {
 
   private settle(start: UploadStart): {receivedBytes: bigint; fileVerified: boolean; committed: boolean} {
     const {file, target} = start;
-    const here = this.received.get(file.name) ?? Buffer.alloc(0);
+    const here = this.received.get(keyOf(start)) ?? Buffer.alloc(0);
     if (here.length < file.bytes) return {receivedBytes: BigInt(here.length), fileVerified: false, committed: false};
     if (createHash('sha256').update(here).digest('hex') !== file.sha256) {
-      this.received.delete(file.name);
+      this.received.delete(keyOf(start));
       return {receivedBytes: 0n, fileVerified: false, committed: false};
     }
     this.verified.add(file.sha256);
@@ -238,4 +239,9 @@ export class AgentServiceDouble {
     if (committed && !this.committed.includes(name)) this.committed.push(name);
     return {receivedBytes: BigInt(here.length), fileVerified: true, committed};
   }
+}
+
+/** Files of other checkpoints, and newer versions of an artifact, are other files. */
+function keyOf({file, target}: UploadStart): string {
+  return target.kind === 'artifact' ? `${file.name}@${file.sha256}` : `${file.name}@${target.manifest.step}`;
 }

@@ -171,7 +171,7 @@ describe('uploads', () => {
     await add(await artifact('results.csv', Buffer.from('epoch,time\n')));
     await settled();
     expect(coordinator.committed).toEqual(['step 10', 'results.csv']);
-    expect(model.equals(coordinator.received.get('part-10-0')!)).toBe(true);
+    expect(model.equals(coordinator.received.get('part-10-0@10')!)).toBe(true);
     const left = async (): Promise<string[]> => (await readdir(attemptFolder(), {recursive: true})).sort();
     await waitUntil('the rest is cleared away', async () => !(await left()).includes('uploads/00000002.json'));
     expect(await left()).toEqual(['checkpoints', 'run', 'run/results.csv', 'uploads', 'uploads/files']);
@@ -191,7 +191,7 @@ describe('uploads', () => {
     const model = randomBytes(1_000_000);
     await add(await checkpoint(10, model));
     await settled();
-    expect(model.equals(coordinator.received.get('part-10-0')!)).toBe(true);
+    expect(model.equals(coordinator.received.get('part-10-0@10')!)).toBe(true);
     const offsets = coordinator.uploads.map(({offset}) => offset);
     expect(offsets.filter(offset => offset === 0)).toHaveLength(4);
     expect(offsets.filter(offset => offset > 0)).toHaveLength(2);
@@ -212,7 +212,7 @@ describe('uploads', () => {
   it('are pending until the whole is committed', async () => {
     coordinator.commitDelay = 3;
     await add(await checkpoint(10, randomBytes(100)));
-    await waitUntil('the file is there', () => coordinator.received.has('part-10-0'));
+    await waitUntil('the file is there', () => coordinator.received.has('part-10-0@10'));
     expect(uploads.pending(plan)).toBe(1);
     await settled();
     expect(coordinator.committed).toEqual(['step 10']);
