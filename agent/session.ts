@@ -90,8 +90,8 @@ export class Session {
 
   private async *requests(conversation: Conversation, ended: AbortSignal): AsyncGenerator<SessionRequest> {
     const {outbox, clock, heartbeatMs, identity} = this.deps;
-    this.reportIsDue = false;
-    yield {message: {$case: 'hello', value: helloToProto({identity, outboxId: outbox.id, report: this.deps.report()})}};
+    const report = this.reportAfter(outbox.acknowledged);
+    yield {message: {$case: 'hello', value: helloToProto({identity, outboxId: outbox.id, report})}};
     await conversation.welcomed(ended);
     let sentSequence = conversation.firstAcknowledged;
     let reportedAt = clock.monotonic();
@@ -103,14 +103,24 @@ export class Session {
       }
       const untilHeartbeatMs = reportedAt + heartbeatMs - clock.monotonic();
       if (this.reportIsDue || untilHeartbeatMs <= 0) {
-        this.reportIsDue = false;
         reportedAt = clock.monotonic();
-        yield {message: {$case: 'report', value: reportToProto(this.deps.report())}};
+        yield {message: {$case: 'report', value: reportToProto(this.reportAfter(sentSequence))}};
       } else if (events.length === 0) {
         if (this.finishing && outbox.acknowledged >= outbox.durable) return;
         await this.bell.wait(clock, untilHeartbeatMs, ended);
       }
     }
+  }
+
+  /**
+   * What is here, as the coordinator may know it that was sent the events up to `sentSequence`. While there are later ones, no attempt may
+   * look settled: one that ended before its last events are told would be final without them. Another report is due then.
+   */
+  private reportAfter(sentSequence: number): NodeReport {
+    const report = this.deps.report();
+    this.reportIsDue = this.deps.outbox.durable > sentSequence;
+    if (!this.reportIsDue) return report;
+    return {...report, attempts: report.attempts.map(attempt => ({...attempt, pendingUploads: attempt.pendingUploads + 1}))};
   }
 
   private receive({message}: SessionResponse, conversation: Conversation): void {

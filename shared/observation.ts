@@ -39,7 +39,7 @@ export interface ObservedAttempt {
     | {readonly phase: 'failed'; readonly reason: EndReason};
   /** Empty until they were started; once started, a rank stays in the list until the attempt is forgotten. */
   readonly ranks: readonly ObservedRank[];
-  /** Checkpoint and artifact files that are still to be uploaded. */
+  /** Checkpoint and artifact files that are still to be uploaded; events that are still to be told count as one more. */
   readonly pendingUploads: number;
 }
 

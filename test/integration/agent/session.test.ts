@@ -6,6 +6,7 @@ import {Outbox} from '../../../agent/outbox.js';
 import {Session} from '../../../agent/session.js';
 import type {GenerationPlan} from '../../../shared/attemptPlan.js';
 import {systemClock} from '../../../shared/clock.js';
+import {endReason} from '../../../shared/endReason.js';
 import {silentLog} from '../../../shared/log.js';
 import type {NodeIdentity, NodeReport} from '../../../shared/observation.js';
 import {AgentServiceDouble} from '../../support/agentServiceDouble.js';
@@ -106,6 +107,21 @@ describe('the session with the coordinator', () => {
     await waitUntil('all came', () => coordinator.events.length === 50);
     await waitUntil('all is acknowledged', () => outbox.acknowledged === 50);
     expect(heard()).toEqual(numbers(50));
+  });
+
+  it('lets no attempt look settled whose last events are still to be told', async () => {
+    await waitUntil('it is welcome', () => desired.length > 0);
+    await coordinator.kill();
+    const plan = planFor(['a'], {jobId: 'j1', generation: 5});
+    const ended = {rank: 0, deviceId: 'cpu-0', state: 'exited', reason: endReason('completed')} as const;
+    const {jobId, attempt, generation} = plan;
+    report = {attempts: [{jobId, attempt, generation, stage: {phase: 'ready'}, ranks: [ended], pendingUploads: 0}], rendezvousPorts: []};
+    say(1, 3);
+    await outbox.flush();
+    await coordinator.start();
+    await waitUntil('it looks settled', () => coordinator.reports.some(({attempts}) => attempts[0]?.pendingUploads === 0));
+    expect(heard()).toEqual([1, 2, 3]);
+    expect(coordinator.hellos.at(-1)!.report.attempts[0]!.pendingUploads).toBe(1);
   });
 
   it('does not obey a leader that was overtaken', async () => {

@@ -157,7 +157,7 @@ export interface ObservedAttempt {
     | undefined;
   /** Empty until they were started. */
   ranks: ObservedRank[];
-  /** Checkpoint and artifact files that are still to be uploaded. */
+  /** Checkpoint and artifact files that are still to be uploaded; events that are still to be told count as one more. */
   pendingUploads: number;
 }
 
