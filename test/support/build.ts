@@ -1,12 +1,11 @@
 import {execFile} from 'node:child_process';
 import {access} from 'node:fs/promises';
-import {fileURLToPath} from 'node:url';
+import * as path from 'node:path';
 import {promisify} from 'node:util';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import {packageRoot} from '../../shared/packageRoot.js';
 
 /** Where the compiled code lies: for tests that need processes of their own. */
-export const DIST = `${root}dist`;
+export const DIST = path.join(packageRoot, 'dist');
 
 let building: Promise<void> | undefined;
 
@@ -17,8 +16,8 @@ export function buildOnce(): Promise<void> {
 }
 
 async function build(): Promise<void> {
-  const tsc = `${root}node_modules/typescript/bin/tsc`;
+  const tsc = path.join(packageRoot, 'node_modules/typescript/bin/tsc');
   // A type error somewhere is the business of `npm run check`: the code is emitted all the same.
-  await promisify(execFile)(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {cwd: root}).catch(() => undefined);
+  await promisify(execFile)(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {cwd: packageRoot}).catch(() => undefined);
   await access(`${DIST}/coordinator`);
 }
