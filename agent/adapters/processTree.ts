@@ -48,13 +48,22 @@ function killIfSame({pid, startTicks}: ProcessIdentity): void {
   if (startTicksOf(pid) === startTicks) signalProcess(pid, 'SIGKILL');
 }
 
+/** As ps shows it: `R`, `S`, `D`, `T` (stopped), `Z` (remains that wait to be reaped), …; undefined when there is no such process. */
+export function processState(pid: number): string | undefined {
+  return statFields(pid)?.[0];
+}
+
 /** Undefined when there is no such process, or only its remains wait to be reaped. */
 function startTicksOf(pid: number): string | undefined {
-  // The command's name may hold blanks and brackets; fields are counted from the last bracket on: state is the 3rd, start time the 22nd.
-  const fields = readProc(pid, 'stat')
+  const fields = statFields(pid);
+  return fields === undefined || fields[0] === 'Z' ? undefined : fields[19];
+}
+
+/** Fields of /proc/PID/stat from the state on; they are counted from the last bracket, since the command's name may hold blanks and brackets. */
+function statFields(pid: number): string[] | undefined {
+  return readProc(pid, 'stat')
     ?.replace(/^.*\) /s, '')
     .split(' ');
-  return fields === undefined || fields[0] === 'Z' ? undefined : fields[19];
 }
 
 function readProc(pid: number, file: string): string | undefined {

@@ -11,13 +11,14 @@ import type {ProcessExit} from '../core/observe.js';
 import type {RankSink, RunningTrainer, Trainers} from '../ports.js';
 import {linesOf} from './lines.js';
 import {type Nursery, PID_FD} from './nursery.js';
-import {endProcessesWithEnvironment, signalProcess} from './processTree.js';
+import {endProcessesWithEnvironment, processState, signalProcess} from './processTree.js';
 import {readTrainerEvents} from './trainerEvents.js';
 
 /** Lines of stderr that are kept to explain an exit. */
 const LAST_WORDS = 5;
 /** How long to go on reading from someone who holds a descriptor of a trainer that is gone, children included. */
 const DRAIN_LIMIT_MS = 2000;
+const WRAPPER_LOOK_MS = 500;
 
 /** One process per rank, each leading a process group of its own, in the nursery. */
 export class TrainerProcesses implements Trainers {
@@ -47,6 +48,7 @@ export class TrainerProcesses implements Trainers {
     control.on('error', () => {});
     const ended = endedOf(child, exited, read, launch).then(exit => ({exit, stderr: lastWords.join('\n')}));
     const pid = await Promise.race([announcedPid(child), exited.then(exit => Promise.reject(new Error(earlyExit(exit))))]);
+    keepWrapperAwake(child, pid);
     return {
       pid,
       ended,
@@ -108,6 +110,20 @@ async function endedOf(
   for (const stream of child.stdio) stream?.destroy();
   await read.catch(() => {});
   return exit;
+}
+
+/**
+ * `nsenter` stops itself when its child is stopped, and is not woken when the child goes on or is killed: the trainer's exit would never be
+ * seen. So it is woken once its child is no longer stopped (earlier, it would wake the child).
+ */
+function keepWrapperAwake(child: ChildProcess, pid: number): void {
+  const wrapper = child.pid;
+  if (wrapper === undefined || wrapper === pid) return;
+  const look = setInterval(() => {
+    if (processState(wrapper) === 'T' && processState(pid) !== 'T') signalProcess(wrapper, 'SIGCONT');
+  }, WRAPPER_LOOK_MS);
+  look.unref();
+  child.once('exit', () => clearInterval(look));
 }
 
 /** What only this rank and its children carry in their environment. */

@@ -10,6 +10,7 @@ import {earliest, presence} from './presence.js';
 import {considerQueue, isToBeRestarted} from './queue.js';
 import {endedAttempts, mayRestart} from './restart.js';
 import type {Decision, Policy, Snapshot} from './snapshot.js';
+import {whyUnusable} from './validate.js';
 
 export interface Deliberation {
   /** At most one a job: each is one transaction, after which the loop looks again. */
@@ -60,9 +61,7 @@ function settle(job: JobRecord, snapshot: Snapshot, now: Instant, policy: Policy
 function settleQueued(job: JobRecord, snapshot: Snapshot): Step {
   const dataset = snapshot.datasets.get(job.datasetId)?.value;
   if (dataset?.status.state !== 'failed') return NOTHING;
-  const errors = dataset.status.problems.filter(problem => problem.severity === 'error');
-  const first = errors[0] === undefined ? '' : `: ${errors[0].message}`;
-  const reason = endReason('dataset_failed', `data set ${dataset.id} could not be registered${first}`);
+  const reason = endReason('dataset_failed', whyUnusable(dataset.id, dataset.status));
   return {decision: {kind: 'endJob', jobId: job.id, outcome: 'failed', endReason: reason}};
 }
 

@@ -32,12 +32,20 @@ function unknownDataset(id: string, datasets: Snapshot['datasets']): SpecProblem
   return {path: 'data', message: `there is no data set datasets/${id}; ${hint}`};
 }
 
+/** In one line: the first error, how many more there are, and where to read them. */
+export function whyUnusable(id: string, {problems, problemCounts}: Extract<DatasetRecord['status'], {state: 'failed'}>): string {
+  const [first] = problems.filter(problem => problem.severity === 'error');
+  if (first === undefined) return `datasets/${id} could not be registered`;
+  const codes = new Set(problems.filter(problem => problem.severity === 'error').map(problem => problem.code));
+  const more = [...codes].reduce((sum, code) => sum + (problemCounts[code] ?? 1), 0) - 1;
+  const place = first.line > 0 ? `${first.file}:${first.line}` : first.file;
+  const rest = more > 0 ? `, and ${more} more` : '';
+  return `datasets/${id} could not be registered: ${place}: ${first.message} (${first.code})${rest}; \`tenfold dataset get ${id}\` lists them`;
+}
+
 function problemsWithDataset(spec: JobSpec, {id, status}: DatasetRecord): SpecProblem[] {
   if (status.state === 'registering') return [];
-  if (status.state === 'failed')
-    return [
-      {path: 'data', message: `data set datasets/${id} could not be registered; \`tenfold dataset get ${id}\` tells what is wrong with it`},
-    ];
+  if (status.state === 'failed') return [{path: 'data', message: whyUnusable(id, status)}];
   const problems: SpecProblem[] = [];
   const {nc} = spec.model;
   if (nc !== 'auto' && nc !== status.classNames.length)

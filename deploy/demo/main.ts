@@ -90,7 +90,7 @@ async function withCluster(use: (address: string) => Promise<number>): Promise<n
     isOver = true;
   });
   try {
-    while (readUpStatus(dataDir) === undefined) {
+    while (readUpStatus(dataDir)?.ready !== true) {
       if (isOver) throw new Error(`the cluster did not start\n${said.join('')}`);
       stop.signal.throwIfAborted();
       await systemClock.sleep(20, stop.signal);

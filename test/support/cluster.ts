@@ -181,7 +181,7 @@ export async function eventAfter(
   types: readonly string[],
   matches: (event: JobEvent) => boolean = () => true,
 ): Promise<JobEvent> {
-  const limit = AbortSignal.timeout(180_000);
+  const limit = AbortSignal.timeout(60_000);
   while (!limit.aborted) {
     try {
       for await (const {update} of cluster.jobs.watchJob({name, types: [...types]}, {signal: limit})) {
@@ -193,7 +193,9 @@ export async function eventAfter(
       await new Promise(resolve => setTimeout(resolve, 50));
     }
   }
-  throw new Error(`${name} had no event of ${types.join(', ')} after ${sequence}\n${cluster.logs()}`);
+  throw new Error(
+    `${name} had no event of ${types.join(', ')} after ${sequence}\n${(await cluster.cli('explain', name)).stdout}${cluster.logs()}`,
+  );
 }
 
 /** Follows a job from its first event on, across restarts of the coordinator, by its resume token alone. Ends when `signal` aborts. */

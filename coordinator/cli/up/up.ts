@@ -52,6 +52,7 @@ class Up {
   private agents: Child[] = [];
   private address = '';
   private refresh: NodeJS.Timeout | undefined;
+  private isReady = false;
   private written = '';
   private readonly killAll = (): void => {
     for (const child of [...this.agents, this.coordinator]) child?.kill();
@@ -76,6 +77,8 @@ class Up {
     writeJson(upRecordPath(this.folders), {address: this.address, pid: process.pid, dataDir: this.config.dataDir});
     const nodes = await this.untilReady(shares.length);
     if (this.cli.signal.aborted) return;
+    this.isReady = true;
+    this.noteStatus();
     this.cli.note(
       ...summaryLines({address: this.address, nodes, dataDir: this.config.dataDir, env: this.cli.around.env}, this.cli.errStyle),
     );
@@ -172,6 +175,7 @@ class Up {
       pid: process.pid,
       address: this.address,
       dataDir: this.config.dataDir,
+      ready: this.isReady,
       etcd: {pid: this.etcd.pid, endpoint: this.etcd.endpoint},
       coordinator: {pid: this.coordinator.pid},
       agents: this.agents.map(({name, pid}) => ({nodeId: name, pid})),

@@ -8,6 +8,8 @@ export const upStatusSchema = z.object({
   pid: z.number().int(),
   address: z.string(),
   dataDir: z.string(),
+  /** All nodes have come up once. */
+  ready: z.boolean(),
   etcd: z.object({pid: z.number().int(), endpoint: z.string()}),
   coordinator: z.object({pid: z.number().int()}),
   agents: z.array(z.object({nodeId: z.string(), pid: z.number().int()})),

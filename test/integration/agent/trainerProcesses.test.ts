@@ -4,7 +4,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {afterEach, beforeAll, beforeEach, describe, expect, it} from 'vitest';
 import {Nursery} from '../../../agent/adapters/nursery.js';
-import {endProcessesWithEnvironment, processesWithEnvironment} from '../../../agent/adapters/processTree.js';
+import {endProcessesWithEnvironment, processesWithEnvironment, processState} from '../../../agent/adapters/processTree.js';
 import {TrainerProcesses} from '../../../agent/adapters/trainerProcess.js';
 import {type RankLaunch, SPAWN_MARK} from '../../../agent/core/launch.js';
 import type {RankSink} from '../../../agent/ports.js';
@@ -122,6 +122,23 @@ describe('a trainer process', () => {
     const trainer = await trainers().start(await program('exec sleep 1000'), new Heard());
     process.kill(trainer.pid, 'SIGKILL');
     expect((await trainer.ended).exit).toEqual({kind: 'signal', signal: 'SIGKILL'});
+  });
+
+  it('may be stopped like any process: it stays so, goes on when told, and its end is seen however it comes', async () => {
+    const script = 'echo ready; while [ ! -e go ]; do sleep 0.01; done; exit 3';
+    const [goesOn, isKilled] = [new Heard(), new Heard()];
+    const launch = await program(script);
+    const first = await trainers().start(launch, goesOn);
+    const second = await trainers().start({...launch, rank: 1, env: {...launch.env, RANK: '1'}}, isKilled);
+    await waitUntil('both are ready', () => [goesOn, isKilled].every(({lines}) => lines.includes('stdout: ready')));
+    for (const {pid} of [first, second]) process.kill(pid, 'SIGSTOP');
+    await waitUntil('both are stopped', () => [first, second].every(({pid}) => processState(pid) === 'T'));
+    await writeFile(join(folder, 'go'), '');
+    process.kill(second.pid, 'SIGKILL');
+    expect((await second.ended).exit).toEqual({kind: 'signal', signal: 'SIGKILL'});
+    expect(processState(first.pid)).toBe('T');
+    process.kill(first.pid, 'SIGCONT');
+    expect((await first.ended).exit).toEqual({kind: 'code', code: 3});
   });
 
   it('may babble without filling the spool', async () => {
