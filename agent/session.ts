@@ -1,13 +1,13 @@
 import type {GenerationPlan} from '../shared/attemptPlan.js';
+import {Bell} from '../shared/bell.js';
 import type {Clock} from '../shared/clock.js';
 import type {AgentServiceClient, SessionRequest, SessionResponse} from '../shared/gen/tenfold/v1/agent.js';
 import type {Log} from '../shared/log.js';
-import type {NodeIdentity, NodeReport} from '../shared/observation.js';
+import type {NodeIdentity, NodeReport, ObservedAttempt} from '../shared/observation.js';
 import {desiredFromProto, helloToProto, outboxEventToProto, reportToProto} from '../shared/wire/agent.js';
 import {wholeNumber} from '../shared/wire/common.js';
 import {backoffMs, RECONNECT_BACKOFF} from './adapters/retrying.js';
 import type {Outbox} from './outbox.js';
-import {Bell} from './wake.js';
 
 export interface SessionDeps {
   readonly client: Pick<AgentServiceClient, 'session'>;
@@ -107,7 +107,7 @@ export class Session {
         yield {message: {$case: 'report', value: reportToProto(this.reportAfter(sentSequence))}};
       } else if (events.length === 0) {
         if (this.finishing && outbox.acknowledged >= outbox.durable) return;
-        await this.bell.wait(clock, untilHeartbeatMs, ended);
+        await this.bell.waitAtMost(clock, untilHeartbeatMs, ended);
       }
     }
   }
@@ -120,7 +120,9 @@ export class Session {
     const report = this.deps.report();
     this.reportIsDue = this.deps.outbox.durable > sentSequence;
     if (!this.reportIsDue) return report;
-    return {...report, attempts: report.attempts.map(attempt => ({...attempt, pendingUploads: attempt.pendingUploads + 1}))};
+    const hasEnded = ({ranks}: ObservedAttempt): boolean => ranks.length > 0 && ranks.every(({state}) => state === 'exited');
+    const unsettled = (attempt: ObservedAttempt): ObservedAttempt => ({...attempt, pendingUploads: attempt.pendingUploads + 1});
+    return {...report, attempts: report.attempts.map(attempt => (hasEnded(attempt) ? unsettled(attempt) : attempt))};
   }
 
   private receive({message}: SessionResponse, conversation: Conversation): void {

@@ -1,3 +1,4 @@
+import {Bell} from '../shared/bell.js';
 import type {Clock} from '../shared/clock.js';
 import {unavailable} from '../shared/errors.js';
 import type {JournaledEvent, OutboxEvent} from '../shared/event.js';
@@ -15,7 +16,7 @@ import {
   step,
 } from './journalReplay.js';
 import type {JournalFile, Leadership} from './ports.js';
-import {Bell, Topic, wakeUps} from './wake.js';
+import {Topic, wakeUps} from './wake.js';
 
 const READ_BYTES = 256 * 1024;
 /** A reader that begins in the middle reads at most so many events in vain. */

@@ -1,3 +1,4 @@
+import {Bell} from '../shared/bell.js';
 import type {Clock} from '../shared/clock.js';
 import type {EndReason} from '../shared/endReason.js';
 import {DomainError} from '../shared/errors.js';
@@ -14,7 +15,6 @@ import type {FencedStore} from './fencedStore.js';
 import type {Comparison, Leadership, Operation} from './ports.js';
 import type {Sessions} from './sessions.js';
 import {takeSnapshot} from './takeSnapshot.js';
-import {Bell} from './wake.js';
 
 export interface LoopParts {
   readonly state: ClusterState;
@@ -106,14 +106,10 @@ export class Loop {
     }
   }
 
-  private async wait(lookAgainAt: Instant | undefined, signal: AbortSignal): Promise<void> {
+  private wait(lookAgainAt: Instant | undefined, signal: AbortSignal): Promise<void> {
     const {clock} = this.parts;
     if (lookAgainAt === undefined) return this.bell.wait(signal);
-    const woken = new AbortController();
-    const alarm = clock.sleep(Math.max(0, lookAgainAt - clock.now()), woken.signal).then(this.bell.ring);
-    await this.bell.wait(signal);
-    woken.abort();
-    await alarm;
+    return this.bell.waitAtMost(clock, lookAgainAt - clock.now(), signal);
   }
 }
 

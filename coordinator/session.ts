@@ -1,3 +1,4 @@
+import {Bell} from '../shared/bell.js';
 import {DomainError, unavailable} from '../shared/errors.js';
 import type {OutboxEvent} from '../shared/event.js';
 import type {AgentHello, AgentMessage, CoordinatorMessage} from '../shared/wire/agent.js';
@@ -6,7 +7,6 @@ import {actingFence} from './acting.js';
 import {desired} from './core/desired.js';
 import type {Sessions} from './sessions.js';
 import {takeSnapshot} from './takeSnapshot.js';
-import {Bell} from './wake.js';
 
 /**
  * One agent's session. What it hears goes to `Sessions` (reports) and to the journal (events, one batch after the other, so that a slow disk

@@ -1,3 +1,5 @@
+import {Bell} from '../shared/bell.js';
+
 /** Who wants to know that something changed. Listeners are told nothing else: they look for themselves. */
 export class Topic {
   private readonly listeners = new Set<() => void>();
@@ -10,31 +12,6 @@ export class Topic {
 
   publish(): void {
     for (const listener of [...this.listeners]) listener();
-  }
-}
-
-/** Coalesced wake-ups for one waiter: however often it rings meanwhile, the next wait ends once. */
-export class Bell {
-  private rung = false;
-  private waiting: (() => void) | undefined;
-
-  readonly ring = (): void => {
-    this.rung = true;
-    this.waiting?.();
-  };
-
-  /** Resolves when it rings, at once if it has rung since the last wait, or when `signal` aborts. */
-  async wait(signal: AbortSignal): Promise<void> {
-    if (!this.rung && !signal.aborted) {
-      const rung = new Promise<void>(resolve => {
-        this.waiting = resolve;
-      });
-      signal.addEventListener('abort', this.ring, {once: true});
-      await rung;
-      signal.removeEventListener('abort', this.ring);
-      this.waiting = undefined;
-    }
-    this.rung = false;
   }
 }
 

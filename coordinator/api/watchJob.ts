@@ -1,9 +1,9 @@
 import {z} from 'zod';
+import {Bell} from '../../shared/bell.js';
 import type * as pb from '../../shared/gen/tenfold/v1/job.js';
 import type {JobRecord} from '../../shared/job.js';
 import {eventToProto} from '../../shared/wire/job.js';
 import type {Versioned} from '../core/snapshot.js';
-import {Bell} from '../wake.js';
 import type {JobViews} from './jobViews.js';
 import {merge} from './merge.js';
 import {OpaqueToken} from './opaqueToken.js';

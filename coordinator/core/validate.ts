@@ -34,13 +34,13 @@ function unknownDataset(id: string, datasets: Snapshot['datasets']): SpecProblem
 
 /** In one line: the first error, how many more there are, and where to read them. */
 export function whyUnusable(id: string, {problems, problemCounts}: Extract<DatasetRecord['status'], {state: 'failed'}>): string {
-  const [first] = problems.filter(problem => problem.severity === 'error');
-  if (first === undefined) return `datasets/${id} could not be registered`;
-  const codes = new Set(problems.filter(problem => problem.severity === 'error').map(problem => problem.code));
-  const more = [...codes].reduce((sum, code) => sum + (problemCounts[code] ?? 1), 0) - 1;
-  const place = first.line > 0 ? `${first.file}:${first.line}` : first.file;
-  const rest = more > 0 ? `, and ${more} more` : '';
-  return `datasets/${id} could not be registered: ${place}: ${first.message} (${first.code})${rest}; \`tenfold dataset get ${id}\` lists them`;
+  const errors = problems.filter(problem => problem.severity === 'error');
+  const [first] = errors;
+  const count = [...new Set(errors.map(({code}) => code))].reduce((sum, code) => sum + (problemCounts[code] ?? 1), 0);
+  const place = first === undefined || first.line === 0 ? first?.file : `${first.file}:${first.line}`;
+  const told = first === undefined ? '' : `: ${place}: ${first.message} (${first.code})`;
+  const rest = count > 1 ? `, and ${count - 1} more` : '';
+  return `datasets/${id} could not be registered${told}${rest}; \`tenfold dataset get ${id}\` lists what is wrong`;
 }
 
 function problemsWithDataset(spec: JobSpec, {id, status}: DatasetRecord): SpecProblem[] {

@@ -95,13 +95,18 @@ async function trainingBeyond(name: string, sequence: bigint, epochs: number): P
   await eventAfter(cluster, name, first.sequence, ['epoch'], event => Number(event.data?.epoch) >= epoch + epochs - 1);
 }
 
+async function untilCheckpointed(name: string): Promise<void> {
+  await waitForState(cluster, name, JobState.JOB_STATE_RUNNING);
+  await waitUntil(`${name} has a checkpoint`, async () => (await cluster.jobs.listCheckpoints({parent: name})).checkpoints.length > 0);
+}
+
 async function lastSequence(name: string): Promise<bigint> {
   return (await eventsOf(cluster, name, ['step'])).at(-1)?.sequence ?? 0n;
 }
 
 test('a rank is killed in the middle of an epoch: a new attempt goes on from the newest checkpoint, and no sample is lost or doubled', async () => {
   const {name} = await submit();
-  await waitForState(cluster, name, JobState.JOB_STATE_RUNNING);
+  await untilCheckpointed(name);
   const midEpoch = (step: unknown) => Number(step) > 8 && Number(step) % 6 === 3;
   await eventAfter(cluster, name, 0n, ['step'], event => midEpoch(event.data?.step));
   const before = await lastSequence(name);
@@ -118,8 +123,7 @@ test('a rank is killed in the middle of an epoch: a new attempt goes on from the
 
 test('a whole agent is killed: its ranks die with it, and the job goes on when the agent is back', async () => {
   const {name} = await submit();
-  await waitForState(cluster, name, JobState.JOB_STATE_RUNNING);
-  await eventAfter(cluster, name, 0n, ['checkpoint']);
+  await untilCheckpointed(name);
   const before = await lastSequence(name);
   const {nodes} = await cluster.nodes.listNodes({});
   expect(nodes.map(node => node.devices.map(device => device.job))).toEqual([[name], [name]]);

@@ -27,6 +27,8 @@ import {
 
 /** What can go wrong with the next calls, in their order; undefined: nothing. */
 export interface Fault {
+  /** Of the fetches of this blob alone; undefined: of the next call. */
+  readonly digest?: string;
   /** The link breaks after so many bytes of a fetch or an upload. */
   readonly breakAfterBytes?: number;
   /** The call is refused. */
@@ -182,16 +184,20 @@ export class AgentServiceDouble {
 
   private async *fetchShard({digest, offset}: FetchShardRequest): AsyncGenerator<{chunk: Buffer}> {
     this.fetches.push(`${digest.slice(0, 8)}@${offset}`);
-    yield* this.send(this.blobs.get(digest), Number(offset));
+    yield* this.send(this.blobs.get(digest), Number(offset), this.takeFault(digest));
   }
 
   private async *fetchCheckpoint({fileName, offset}: FetchCheckpointRequest): AsyncGenerator<{chunk: Buffer}> {
     this.fetches.push(`${fileName}@${offset}`);
-    yield* this.send(this.checkpointFiles.get(fileName), Number(offset));
+    yield* this.send(this.checkpointFiles.get(fileName), Number(offset), this.takeFault());
   }
 
-  private async *send(content: Buffer | undefined, offset: number): AsyncGenerator<{chunk: Buffer}> {
-    const fault = this.faults.shift();
+  private takeFault(digest?: string): Fault | undefined {
+    const index = this.faults.findIndex(fault => fault?.digest === undefined || fault.digest === digest);
+    return index < 0 ? undefined : this.faults.splice(index, 1)[0];
+  }
+
+  private async *send(content: Buffer | undefined, offset: number, fault: Fault | undefined): AsyncGenerator<{chunk: Buffer}> {
     if (fault?.refuse !== undefined) throw new ServerError(fault.refuse, 'refused by the test');
     if (content === undefined) throw new ServerError(Status.NOT_FOUND, 'there is no such file');
     for (let at = offset; at < content.length; at += CHUNK) {

@@ -1,5 +1,5 @@
 import {type ChildProcess, execFile, spawn} from 'node:child_process';
-import {mkdirSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
+import {mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import * as path from 'node:path';
 import {type Channel, createChannel, createClient} from 'nice-grpc';
@@ -89,7 +89,7 @@ export async function startCluster({agents = 2}: ClusterOptions = {}): Promise<C
     datasets: createClient(DatasetServiceDefinition, channel),
     status,
     cli: (...args) => run(cli, ['--address', address, ...args], env, folder),
-    logs: () => output.join(''),
+    logs: () => [output.join(''), ...logFiles(path.join(dataDir, 'logs'))].join('\n'),
     stop: async () => {
       channel.close();
       await stopTidily(up);
@@ -107,6 +107,14 @@ export async function startCluster({agents = 2}: ClusterOptions = {}): Promise<C
     throw error;
   }
   return cluster;
+}
+
+/** The ends of the parts' own logs. */
+function logFiles(folder: string): string[] {
+  return readdirSync(folder)
+    .filter(name => name !== 'etcd.log')
+    .sort()
+    .map(name => `── ${name}\n${readFileSync(path.join(folder, name), 'utf8').trimEnd().split('\n').slice(-40).join('\n')}`);
 }
 
 function run(cli: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd: string): Promise<CliResult> {
@@ -227,7 +235,6 @@ export async function rankPids(cluster: Cluster, name: string): Promise<number[]
 
 /** Every live process of the machine whose command line holds `text`. */
 export async function processesWith(text: string): Promise<number[]> {
-  const {readdirSync} = await import('node:fs');
   const pids = readdirSync('/proc')
     .filter(name => /^\d+$/.test(name))
     .map(Number);

@@ -77,10 +77,11 @@ describe('staging', () => {
   });
 
   it('goes on where the link broke', async () => {
-    coordinator.faults.push(undefined, {breakAfterBytes: 5000}, undefined, {breakAfterBytes: 3000});
+    const digest = digestOf('', train).sha256;
+    coordinator.faults.push({digest, breakAfterBytes: 5000}, {digest, breakAfterBytes: 3000});
     await stage(plan);
-    const digest = digestOf('', train).sha256.slice(0, 8);
-    expect(coordinator.fetches.filter(fetch => fetch.startsWith(digest))).toEqual([`${digest}@0`, `${digest}@5000`, `${digest}@8000`]);
+    const name = digest.slice(0, 8);
+    expect(coordinator.fetches.filter(fetch => fetch.startsWith(name))).toEqual([`${name}@0`, `${name}@5000`, `${name}@8000`]);
   });
 
   it('waits for a coordinator that is away', async () => {
