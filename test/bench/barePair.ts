@@ -1,10 +1,10 @@
 import {spawn} from 'node:child_process';
 import {mkdir, writeFile} from 'node:fs/promises';
-import {createServer} from 'node:net';
 import * as path from 'node:path';
 import {createInterface} from 'node:readline';
 import type {Readable} from 'node:stream';
 import {packageRoot} from '../../shared/packageRoot.js';
+import {freePort} from '../support/freePort.js';
 
 const TRAINER = path.join(packageRoot, 'agent/trainer/build/tenfold-trainer');
 
@@ -33,7 +33,7 @@ export async function barePair(
       OMP_NUM_THREADS: String(threads),
       TENFOLD_EVENTS_FD: '3',
     };
-    return spawn(TRAINER, ['train', config], {env, stdio: ['ignore', 'ignore', 'inherit', 'pipe']});
+    return spawn(TRAINER, ['train', config], {env, stdio: ['ignore', 'ignore', 'ignore', 'pipe']});
   });
   try {
     const firsts = await Promise.all(ranks.map(rank => firstStep(rank.stdio[3] as Readable)));
@@ -51,15 +51,4 @@ async function firstStep(events: Readable): Promise<number> {
     if (event.type === 'step') return event.t;
   }
   throw new Error('a bare trainer ended before its first step');
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port'))));
-    });
-  });
 }

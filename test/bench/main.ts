@@ -26,6 +26,7 @@ interface Round {
 const folder = await mkdtemp(path.join(tmpdir(), 'tenfold-bench-'));
 const cluster = await startCluster({agents: 2});
 try {
+  const memoryAtRest = memory();
   const yaml = await writeTinyDataset(path.join(folder, 'tiny'), {train: 256, size: 160});
   const added = await cluster.cli('dataset', 'add', yaml, '--name', 'tiny', '-o', 'name');
   if (added.code !== 0) throw new Error(`the data set could not be registered: ${added.stderr}`);
@@ -50,10 +51,7 @@ try {
   );
   const ratio = median(results.map(({submitMs, bareStartMs}) => submitMs / bareStartMs));
   console.log(`submit to first step is ${ratio.toFixed(2)} times what a bare pair takes (median of ${rounds} rounds)`);
-  const {coordinator, agents} = cluster.status();
-  console.log(
-    `memory after that: coordinator ${residentMb(coordinator.pid)} MB, agents ${agents.map(({pid}) => residentMb(pid)).join(' and ')} MB`,
-  );
+  console.log(`resident memory at the start: ${memoryAtRest}; after that: ${memory()}`);
 } finally {
   await cluster.stop();
   await rm(folder, {recursive: true, force: true});
@@ -81,7 +79,7 @@ async function oneRound(data: string, yaml: string, round: number): Promise<Roun
 async function firstStepOfBoth(on: Cluster, name: string, attempt: number): Promise<number> {
   const isOf = (rank: number) => (event: JobEvent) => event.attempt === attempt && event.rank === rank;
   const firsts = await Promise.all([0, 1].map(rank => eventAfter(on, name, 0n, ['step'], isOf(rank))));
-  return Math.max(...firsts.map(event => Number(event.data?.t)));
+  return Math.max(...firsts.map(event => event.time!.getTime()));
 }
 
 function print(what: string, ms: readonly number[]): void {
@@ -89,11 +87,18 @@ function print(what: string, ms: readonly number[]): void {
   console.log(`${what.padEnd(50)} median ${seconds(median(ms))}   (${seconds(least)} to ${seconds(most)})`);
 }
 
-const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(2)} s`;
+}
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)]!;
+}
+
+function memory(): string {
+  const {coordinator, agents} = cluster.status();
+  return `coordinator ${residentMb(coordinator.pid)} MB, agents ${agents.map(({pid}) => residentMb(pid)).join(' and ')} MB`;
 }
 
 function residentMb(pid: number): number {

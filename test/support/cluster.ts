@@ -15,6 +15,7 @@ import {
   type WatchJobResponse,
 } from '../../shared/gen/tenfold/v1/job.js';
 import {buildOnce, DIST} from './build.js';
+import {freePort} from './freePort.js';
 import {isRunning, waitUntil} from './waitUntil.js';
 
 export interface CliResult {
@@ -131,18 +132,6 @@ async function stopTidily(up: ChildProcess): Promise<void> {
   const ended = new Promise<void>(resolve => up.once('exit', () => resolve()));
   up.kill('SIGTERM');
   await ended;
-}
-
-async function freePort(): Promise<number> {
-  const {createServer} = await import('node:net');
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port'))));
-    });
-  });
 }
 
 /** An end of the process's own, as a machine failure would be, and proof of it. */

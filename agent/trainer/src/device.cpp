@@ -68,6 +68,10 @@ AutocastScope::~AutocastScope() {
   at::autocast::set_autocast_dtype(type_, previous_type_);
 }
 
+at::Tensor laid_out(const at::Tensor& tensor, at::MemoryFormat format) {
+  return at::empty(tensor.sizes(), tensor.options().memory_format(format)).copy_(tensor);
+}
+
 at::Tensor network_input(const at::Tensor& images, const ComputeDevice& device) {
   const at::Tensor moved = images.to(device.device, /*non_blocking=*/true);
   return moved.to(at::TensorOptions().dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/false, device.memory_format)

@@ -39,6 +39,10 @@ class AutocastScope {
   bool previous_enabled_ = false;
 };
 
+/// A copy whose strides are exactly those of the layout. `contiguous` leaves them as they are where sizes of 1 leave them
+/// open (1 x 1 kernels); gradients come in other strides then, and c10d's Reducer has to copy them.
+at::Tensor laid_out(const at::Tensor& tensor, at::MemoryFormat format);
+
 /// uint8 (B, 3, H, W) pictures as the network takes them: on the device, float in 0..1.
 at::Tensor network_input(const at::Tensor& images, const ComputeDevice& device);
 

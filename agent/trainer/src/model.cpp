@@ -66,12 +66,6 @@ void Detector::forget_after(size_t layer, std::vector<at::Tensor>& outputs) cons
     if (last_reader_[i] <= layer) outputs[i].reset();
 }
 
-void Detector::use_channels_last() {
-  const torch::NoGradGuard no_grad;
-  for (auto& parameter : parameters())
-    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
-}
-
 int64_t Detector::parameter_count() const {
   int64_t count = 0;
   for (const auto& parameter : parameters()) count += parameter.numel();

@@ -37,9 +37,6 @@ class Detector : public torch::nn::Module {
   Family family() const { return layout_.family; }
   const ModelSpec& spec() const { return spec_; }
 
-  /// Lays the convolution weights out channels last, so that activations follow (faster on CPUs and tensor cores).
-  void use_channels_last();
-
   /// Number of all parameters, frozen ones (the DFL's bins) included, as the published tables count.
   int64_t parameter_count() const;
 

@@ -141,7 +141,7 @@ void build_model(Training& t) {
   for (const auto& model : {t.model, average}) {
     model->to(t.device.device);
     for (const auto& [name, tensor] : named_state(*model)) {
-      if (tensor.dim() == 4) at::Tensor(tensor).set_data(tensor.detach().contiguous(t.device.memory_format));
+      if (tensor.dim() == 4) at::Tensor(tensor).set_data(laid_out(tensor.detach(), t.device.memory_format));
     }
   }
   t.ema.emplace(*t.model, std::move(average));

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include "device.h"
 #include "inspect.h"
 
 namespace tenfold {
@@ -62,7 +63,9 @@ TEST(Detector, ChannelsLastChangesTheLayoutAndNotTheResult) {
   const at::NoGradGuard no_grad;
   const auto images = at::rand({1, 3, 64, 64});
   const auto before = detector->forward(images);
-  detector->use_channels_last();
+  for (auto& parameter : detector->parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(laid_out(parameter, at::MemoryFormat::ChannelsLast));
+  }
   const auto after = detector->forward(images.contiguous(at::MemoryFormat::ChannelsLast));
   EXPECT_TRUE(after[0].is_contiguous(at::MemoryFormat::ChannelsLast));
   for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(at::allclose(before[i], after[i], 1e-4, 1e-4)) << "map " << i;
