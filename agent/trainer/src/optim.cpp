@@ -49,11 +49,14 @@ class Sgd final : public Optimizer {
 
   void step(const StepRates& rates) override {
     const at::NoGradGuard no_grad;
+    // Without momentum the kernel refuses a velocity.
+    const bool has_momentum = rates.momentum != 0;
     for (size_t g = 0; g < groups_.size(); ++g) {
       if (groups_[g].tensors.empty()) continue;
-      at::_fused_sgd_(groups_[g].tensors, gradients_of(groups_[g].tensors), velocity_[g],
+      at::_fused_sgd_(groups_[g].tensors, gradients_of(groups_[g].tensors),
+                      has_momentum ? at::TensorList(velocity_[g]) : at::TensorList(),
                       g == kWeights ? weight_decay_ : 0.0, rates.momentum, rates.lr[g], /*dampening=*/0.0,
-                      /*nesterov=*/true, /*maximize=*/false, /*is_first_step=*/false);
+                      /*nesterov=*/has_momentum, /*maximize=*/false, /*is_first_step=*/false);
     }
   }
   std::string name() const override { return "SGD"; }

@@ -242,11 +242,17 @@ TEST_F(TrainProcess, RanksThatNeverMeetEnd) {
 }
 
 TEST_F(TrainProcess, AnswersQuestionsAndRefusesNonsense) {
-  EXPECT_EQ(TrainerProcess({"--version"}, {}).wait(), 0);
-  EXPECT_EQ(TrainerProcess({"--help"}, {}).wait(), 0);
-  EXPECT_EQ(TrainerProcess({"fly"}, {}).wait(), code(ExitCode::usage));
-  EXPECT_EQ(TrainerProcess({"train"}, {}).wait(), code(ExitCode::usage));
-  EXPECT_EQ(TrainerProcess({}, {}).wait(), code(ExitCode::usage));
+  const auto expect_answer = [](const std::vector<std::string>& arguments, int exit_code, const std::string& text) {
+    TrainerProcess trainer(arguments, {});
+    EXPECT_EQ(trainer.wait(), exit_code);
+    EXPECT_NE(trainer.output().find(text), std::string::npos) << trainer.output();
+  };
+  expect_answer({"--version"}, 0, "LibTorch");
+  expect_answer({"--help"}, 0, "exit codes:");
+  expect_answer({"inspect", "yolov8n"}, 0, "3157200");
+  expect_answer({"fly"}, code(ExitCode::usage), "unknown command `fly`");
+  expect_answer({"train"}, code(ExitCode::usage), "train takes one config file");
+  expect_answer({}, code(ExitCode::usage), "no command");
 }
 
 }  // namespace

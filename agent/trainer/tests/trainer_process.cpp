@@ -1,10 +1,14 @@
 #include "trainer_process.h"
 
+#include <algorithm>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,9 +46,12 @@ TrainerProcess::TrainerProcess(const std::vector<std::string>& arguments,
   for (std::string& setting : settings) envp.push_back(setting.data());
   argv.push_back(nullptr);
   envp.push_back(nullptr);
+  output_ = ::memfd_create("output", MFD_CLOEXEC);
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("no process");
   if (pid_ == 0) {
+    ::dup2(output_, STDOUT_FILENO);
+    ::dup2(output_, STDERR_FILENO);
     ::dup2(events[1], kEventsFd);
     ::dup2(control[0], kControlFd);
     ::execve(argv[0], argv.data(), envp.data());
@@ -62,6 +69,15 @@ TrainerProcess::~TrainerProcess() {
     wait();
   }
   close_control();
+  if (::testing::Test::HasFailure()) std::fprintf(stderr, "%s", output().c_str());
+  ::close(output_);
+}
+
+std::string TrainerProcess::output() const {
+  std::string text(static_cast<size_t>(::lseek(output_, 0, SEEK_END)), '\0');
+  const ssize_t size = ::pread(output_, text.data(), text.size(), 0);
+  text.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
+  return text;
 }
 
 void TrainerProcess::read_events(int fd) {

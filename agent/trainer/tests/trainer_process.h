@@ -36,12 +36,15 @@ class TrainerProcess {
   /// All events; call after wait().
   std::vector<Json> events();
   std::vector<Json> events(const std::string& type);
+  /// What it wrote to stdout and stderr so far; shown when the test fails.
+  std::string output() const;
 
  private:
   void read_events(int fd);
 
   pid_t pid_ = -1;
   int control_ = -1;
+  int output_ = -1;
   int exit_code_ = -1;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -111,9 +111,8 @@ describe('an agent', () => {
     coordinator.want(first);
     const pid = await untilRunning();
     await waitUntil('a checkpoint is committed', () => coordinator.committed.some(name => name.startsWith('step ')));
-    await waitUntil('its files are kept', () => observed()?.pendingUploads === 0);
     process.kill(pid, 'SIGKILL');
-    await waitUntil('its end is told', () => rank()?.state === 'exited');
+    await waitUntil('its end is told, and its files are here', () => rank()?.state === 'exited' && observed()?.pendingUploads === 0);
     const step = Number(coordinator.committed.findLast(name => name.startsWith('step '))!.slice(5));
     const manifest = coordinator.uploads.flatMap(({target}) =>
       target.kind === 'checkpoint' && target.manifest.step === step ? [target.manifest] : [],
