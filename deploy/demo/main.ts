@@ -29,9 +29,12 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => st
 try {
   process.exitCode = await demo(parseArguments(process.argv.slice(2)));
 } catch (error) {
-  const isInterrupt = stop.signal.aborted;
-  if (!isInterrupt) console.error(`demo: ${error instanceof Error ? error.message : String(error)}`);
-  process.exitCode = isInterrupt ? 130 : 1;
+  if (!stop.signal.aborted) console.error(`demo: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
+if (stop.signal.aborted) {
+  console.error('  stopped; all that it had started has ended');
+  process.exitCode = 130;
 }
 
 async function demo(asked: DemoArguments): Promise<number> {
