@@ -11,7 +11,7 @@
 namespace tenfold {
 namespace {
 
-constexpr double kEps = 1e-9;
+constexpr double kAlignmentEps = 1e-9;
 
 /// Candidate pairs, in order of the box.
 struct Pairs {
@@ -64,7 +64,7 @@ Pairs list_pairs(const AnchorGrid& grid, const Truth& truth) {
   const auto centre = grid.points.index_select(0, anchor);
   const auto box = truth.boxes.index_select(0, owner);
   const auto margin = at::cat({centre - box.narrow(1, 0, 2), box.narrow(1, 2, 2) - centre}, 1);
-  return {owner, truth.image.index_select(0, owner) * grid.size() + anchor, margin.amin(1) > kEps};
+  return {owner, truth.image.index_select(0, owner) * grid.size() + anchor, margin.amin(1) > kAlignmentEps};
 }
 
 /// How well each pair fits.
@@ -140,7 +140,7 @@ Assignment assign_task_aligned(const AnchorGrid& grid, const at::Tensor& logits,
   const auto owner = pairs.truth.index_select(0, chosen);
   const auto overlap = fit.overlap.index_select(0, chosen);
   const auto alignment = fit.alignment.index_select(0, chosen);
-  const auto scale = largest_by_box(overlap, owner, count) / (largest_by_box(alignment, owner, count) + kEps);
+  const auto scale = largest_by_box(overlap, owner, count) / (largest_by_box(alignment, owner, count) + kAlignmentEps);
   return {pairs.anchor.index_select(0, chosen), owner, alignment * scale.index_select(0, owner)};
 }
 

@@ -7,27 +7,27 @@
 namespace tenfold {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-Json object(const char* type, int64_t t) { return Json{{"type", type}, {"t", t}}; }
+OrderedJson object(const char* type, int64_t t) { return OrderedJson{{"type", type}, {"t", t}}; }
 
-Json json_of(const Cursor& cursor) { return Json{{"epoch", cursor.epoch}, {"offset", cursor.offset}}; }
+OrderedJson json_of(const Cursor& cursor) { return OrderedJson{{"epoch", cursor.epoch}, {"offset", cursor.offset}}; }
 
-Json json_of(const LossItems& loss) { return Json{{"box", loss[0]}, {"cls", loss[1]}, {"dfl", loss[2]}}; }
+OrderedJson json_of(const LossItems& loss) { return OrderedJson{{"box", loss[0]}, {"cls", loss[1]}, {"dfl", loss[2]}}; }
 
-Json json_of(const MetricSummary& metrics) {
-  return Json{{"precision", metrics.precision},
+OrderedJson json_of(const MetricSummary& metrics) {
+  return OrderedJson{{"precision", metrics.precision},
               {"recall", metrics.recall},
               {"map50", metrics.map50},
               {"map50_95", metrics.map50_95}};
 }
 
-Json json_of(const FileDigest& file) {
-  return Json{{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}};
+OrderedJson json_of(const FileDigest& file) {
+  return OrderedJson{{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}};
 }
 
 template <typename T>
-Json json_or_null(const std::optional<T>& value) {
+OrderedJson json_or_null(const std::optional<T>& value) {
   if (!value) return nullptr;
   if constexpr (std::is_arithmetic_v<T>) {
     return *value;
@@ -39,8 +39,8 @@ Json json_or_null(const std::optional<T>& value) {
 struct ToJson {
   int64_t t;
 
-  Json operator()(const HelloEvent& e) const {
-    Json json = object("hello", t);
+  OrderedJson operator()(const HelloEvent& e) const {
+    OrderedJson json = object("hello", t);
     json["contract"] = 1;
     json["rank"] = e.rank;
     json["world_size"] = e.world_size;
@@ -51,13 +51,13 @@ struct ToJson {
     json["threads"] = e.threads;
     return json;
   }
-  Json operator()(const JoinedEvent& e) const {
-    Json json = object("joined", t);
+  OrderedJson operator()(const JoinedEvent& e) const {
+    OrderedJson json = object("joined", t);
     json["backend"] = e.backend;
     return json;
   }
-  Json operator()(const ModelEvent& e) const {
-    Json json = object("model", t);
+  OrderedJson operator()(const ModelEvent& e) const {
+    OrderedJson json = object("model", t);
     json["arch"] = e.arch;
     json["nc"] = e.nc;
     json["parameters"] = e.parameters;
@@ -65,22 +65,22 @@ struct ToJson {
     json["transferred"] = e.transferred;
     return json;
   }
-  Json operator()(const ResumedEvent& e) const {
-    Json json = object("resumed", t);
+  OrderedJson operator()(const ResumedEvent& e) const {
+    OrderedJson json = object("resumed", t);
     json["step"] = e.step;
     json["cursor"] = json_of(e.cursor);
     return json;
   }
-  Json operator()(const ConsumedEvent& e) const {
-    Json json = object("consumed", t);
+  OrderedJson operator()(const ConsumedEvent& e) const {
+    OrderedJson json = object("consumed", t);
     json["epoch"] = e.epoch;
     json["from"] = e.from;
     json["to"] = e.to;
     json["ids"] = e.ids;
     return json;
   }
-  Json operator()(const StepEvent& e) const {
-    Json json = object("step", t);
+  OrderedJson operator()(const StepEvent& e) const {
+    OrderedJson json = object("step", t);
     json["epoch"] = e.epoch;
     json["epochs"] = e.epochs;
     json["batch"] = e.batch;
@@ -93,15 +93,15 @@ struct ToJson {
     json["data_wait_ms"] = e.data_wait_ms;
     return json;
   }
-  Json operator()(const ValEvent& e) const {
-    Json json = object("val", t);
+  OrderedJson operator()(const ValEvent& e) const {
+    OrderedJson json = object("val", t);
     json["epoch"] = e.epoch;
     json["done"] = e.done;
     json["total"] = e.total;
     return json;
   }
-  Json operator()(const EpochEvent& e) const {
-    Json json = object("epoch", t);
+  OrderedJson operator()(const EpochEvent& e) const {
+    OrderedJson json = object("epoch", t);
     json["epoch"] = e.epoch;
     json["time_s"] = e.time_s;
     json["train"] = json_of(e.train);
@@ -113,34 +113,34 @@ struct ToJson {
     json["images_per_s"] = e.images_per_s;
     return json;
   }
-  Json operator()(const CheckpointEvent& e) const {
-    Json json = object("checkpoint", t);
+  OrderedJson operator()(const CheckpointEvent& e) const {
+    OrderedJson json = object("checkpoint", t);
     json["step"] = e.step;
     json["cursor"] = json_of(e.cursor);
     json["dir"] = e.dir;
-    json["files"] = Json::array();
+    json["files"] = OrderedJson::array();
     for (const FileDigest& file : e.files) json["files"].push_back(json_of(file));
     json["fitness"] = json_or_null(e.fitness);
     json["map50"] = json_or_null(e.map50);
     json["map50_95"] = json_or_null(e.map50_95);
     return json;
   }
-  Json operator()(const WarningEvent& e) const {
-    Json json = object("warning", t);
+  OrderedJson operator()(const WarningEvent& e) const {
+    OrderedJson json = object("warning", t);
     json["code"] = e.code;
     json["message"] = e.message;
     if (!e.subject.empty()) json["subject"] = e.subject;
     return json;
   }
-  Json operator()(const ArtifactEvent& e) const {
-    Json json = object("artifact", t);
+  OrderedJson operator()(const ArtifactEvent& e) const {
+    OrderedJson json = object("artifact", t);
     json["path"] = e.file.name;
     json["bytes"] = e.file.bytes;
     json["sha256"] = e.file.sha256;
     return json;
   }
-  Json operator()(const EndEvent& e) const {
-    Json json = object("end", t);
+  OrderedJson operator()(const EndEvent& e) const {
+    OrderedJson json = object("end", t);
     json["exit_code"] = static_cast<int>(e.code);
     json["reason"] = name_of(e.code);
     json["message"] = e.message;
@@ -152,7 +152,7 @@ struct ToJson {
 
 std::string to_json_line(const Event& event, int64_t t) {
   // File names and error texts need not be UTF-8; an event must always be written.
-  return std::visit(ToJson{t}, event).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return std::visit(ToJson{t}, event).dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 }  // namespace tenfold

@@ -10,19 +10,19 @@
 namespace tenfold {
 namespace {
 
-[[noreturn]] void fail(const char* doing, const std::filesystem::path& path) {
-  throw std::system_error(errno, std::generic_category(), std::string(doing) + " " + path.string());
-}
-
 std::span<const uint8_t> bytes_of(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
 }  // namespace
 
+void throw_io_error(const char* doing, const std::filesystem::path& path) {
+  throw std::system_error(errno, std::generic_category(), std::string(doing) + " " + path.string());
+}
+
 DurableFile::DurableFile(const std::filesystem::path& path) : path_(path) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail("creating", path_);
+  if (fd_ < 0) throw_io_error("creating", path_);
 }
 
 DurableFile::~DurableFile() {
@@ -35,7 +35,7 @@ void DurableFile::write(std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail("writing", path_);
+    if (written < 0) throw_io_error("writing", path_);
     bytes = bytes.subspan(static_cast<size_t>(written));
   }
 }
@@ -43,16 +43,16 @@ void DurableFile::write(std::span<const uint8_t> bytes) {
 void DurableFile::write(std::string_view text) { write(bytes_of(text)); }
 
 FileDigest DurableFile::commit() {
-  if (::fsync(fd_) != 0) fail("writing", path_);
+  if (::fsync(fd_) != 0) throw_io_error("writing", path_);
   const int fd = fd_;
   fd_ = -1;
-  if (::close(fd) != 0) fail("writing", path_);
+  if (::close(fd) != 0) throw_io_error("writing", path_);
   return {path_.filename().string(), bytes_, hash_.hex()};
 }
 
 std::vector<uint8_t> read_file(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail("opening", path);
+  if (fd < 0) throw_io_error("opening", path);
   struct stat info {};
   std::vector<uint8_t> bytes;
   if (::fstat(fd, &info) == 0 && info.st_size > 0) bytes.resize(static_cast<size_t>(info.st_size));
@@ -64,7 +64,7 @@ std::vector<uint8_t> read_file(const std::filesystem::path& path) {
       const int error = errno;
       ::close(fd);
       errno = error;
-      fail("reading", path);
+      throw_io_error("reading", path);
     }
     if (count == 0) break;
     size += static_cast<size_t>(count);
@@ -76,10 +76,10 @@ std::vector<uint8_t> read_file(const std::filesystem::path& path) {
 
 void sync_folder(const std::filesystem::path& folder) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) fail("opening", folder);
+  if (fd < 0) throw_io_error("opening", folder);
   const int result = ::fsync(fd);
   ::close(fd);
-  if (result != 0) fail("writing", folder);
+  if (result != 0) throw_io_error("writing", folder);
 }
 
 FileDigest replace_file(const std::filesystem::path& path, std::span<const uint8_t> bytes) {

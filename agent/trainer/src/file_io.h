@@ -11,6 +11,9 @@
 
 namespace tenfold {
 
+/// Throws std::system_error for errno, which says what was being done: `doing` ("writing") and the path.
+[[noreturn]] void throw_io_error(const char* doing, const std::filesystem::path& path);
+
 /// A file being written, hashed on the way. Throws std::system_error saying which file.
 class DurableFile {
  public:

@@ -5,17 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <string>
-#include <system_error>
+#include "file_io.h"
 
 namespace tenfold {
 
 namespace {
-
-[[noreturn]] void fail(const char* doing, const std::filesystem::path& path) {
-  throw std::system_error(errno, std::generic_category(), std::string(doing) + " " + path.string());
-}
 
 struct Descriptor {
   int fd;
@@ -26,14 +20,14 @@ struct Descriptor {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail("opening", path);
+  if (fd < 0) throw_io_error("opening", path);
   const Descriptor closes{fd};
   struct stat status;
-  if (::fstat(fd, &status) != 0) fail("reading the size of", path);
+  if (::fstat(fd, &status) != 0) throw_io_error("reading the size of", path);
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) return;  // an empty file cannot be mapped
   void* const mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (mapped == MAP_FAILED) fail("mapping", path);
+  if (mapped == MAP_FAILED) throw_io_error("mapping", path);
   data_ = static_cast<const uint8_t*>(mapped);
 }
 

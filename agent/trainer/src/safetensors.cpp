@@ -16,7 +16,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little-endian");
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr uint64_t kMaxHeaderBytes = uint64_t{100} << 20;
 constexpr int64_t kMaxElements = int64_t{1} << 48;
@@ -61,7 +61,7 @@ class Parser {
   Parser(std::span<const uint8_t> file, const std::string& source) : file_(file), source_(source) {}
 
   SafeTensors parse() {
-    const Json header = read_header();
+    const OrderedJson header = read_header();
     SafeTensors result;
     std::vector<Entry> entries;
     for (const auto& item : header.items()) {
@@ -79,19 +79,19 @@ class Parser {
  private:
   [[noreturn]] void fail(const std::string& what) const { throw SafeTensorsError(source_ + ": " + what); }
 
-  Json read_header() {
+  OrderedJson read_header() {
     uint64_t size = 0;
     if (file_.size() < sizeof(size)) fail("too short for a safetensors file");
     std::memcpy(&size, file_.data(), sizeof(size));
     if (size > kMaxHeaderBytes || size > file_.size() - sizeof(size)) fail("its header does not fit in the file");
     const auto* text = reinterpret_cast<const char*>(file_.data() + sizeof(size));
-    Json header = Json::parse(text, text + size, nullptr, false);
+    OrderedJson header = OrderedJson::parse(text, text + size, nullptr, false);
     if (!header.is_object()) fail("its header is not a JSON object");
     data_ = file_.subspan(sizeof(size) + size);
     return header;
   }
 
-  Metadata read_metadata(const Json& json) const {
+  Metadata read_metadata(const OrderedJson& json) const {
     Metadata metadata;
     if (!json.is_object()) fail("__metadata__ is not an object");
     for (const auto& item : json.items()) {
@@ -101,8 +101,8 @@ class Parser {
     return metadata;
   }
 
-  Entry read_entry(const std::string& name, const Json& json) const {
-    const auto unsigned_at = [&](const Json& value) {
+  Entry read_entry(const std::string& name, const OrderedJson& json) const {
+    const auto unsigned_at = [&](const OrderedJson& value) {
       if (!value.is_number_unsigned()) fail("tensor " + name + ": sizes and offsets must be whole numbers from 0 up");
       return value.get<uint64_t>();
     };
@@ -116,7 +116,7 @@ class Parser {
     if (!type) fail("tensor " + name + ": unknown dtype " + json["dtype"].get<std::string>());
     entry.type = *type;
     int64_t elements = 1;
-    for (const Json& side : json["shape"]) {
+    for (const OrderedJson& side : json["shape"]) {
       const uint64_t length = unsigned_at(side);
       if (length > static_cast<uint64_t>(kMaxElements)) fail("tensor " + name + ": a side too long");
       entry.shape.push_back(static_cast<int64_t>(length));
@@ -153,18 +153,18 @@ class Parser {
 };
 
 std::string header_text(const NamedTensors& tensors, const Metadata& metadata) {
-  Json header = Json::object();
+  OrderedJson header = OrderedJson::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t at = 0;
   for (const auto& [name, tensor] : tensors) {
     if (header.contains(name)) throw SafeTensorsError("two tensors are called " + name);
     const uint64_t end = at + static_cast<uint64_t>(tensor.nbytes());
-    header[name] = Json{{"dtype", name_of_type(tensor.scalar_type())},
+    header[name] = OrderedJson{{"dtype", name_of_type(tensor.scalar_type())},
                         {"shape", tensor.sizes().vec()},
                         {"data_offsets", {at, end}}};
     at = end;
   }
-  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = header.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   text.append((8 - text.size() % 8) % 8, ' ');  // tensors begin at a multiple of 8
   return text;
 }

@@ -12,19 +12,19 @@
 namespace tenfold {
 namespace {
 
-constexpr int kSize = 128;
-constexpr int kSamples = 12;
+constexpr int kCanvas = 128;
+constexpr int kScenes = 12;
 
 /// A network input in memory, with its labels.
 struct Input {
-  std::vector<uint8_t> planes = std::vector<uint8_t>(3 * kSize * kSize);
+  std::vector<uint8_t> planes = std::vector<uint8_t>(3 * kCanvas * kCanvas);
   std::vector<Label> labels;
   LetterboxInfo info;
 
-  PlanarOut out() { return {planes.data(), kSize}; }
+  PlanarOut out() { return {planes.data(), kCanvas}; }
   Rgb at(int x, int y) const {
-    const size_t i = static_cast<size_t>(y * kSize + x);
-    return {planes[i], planes[kSize * kSize + i], planes[2 * kSize * kSize + i]};
+    const size_t i = static_cast<size_t>(y * kCanvas + x);
+    return {planes[i], planes[kCanvas * kCanvas + i], planes[2 * kCanvas * kCanvas + i]};
   }
   bool shows(int cls, int x, int y) const { return testing::shows(cls, at(x, y)); }
 };
@@ -33,10 +33,10 @@ struct Input {
 struct Box {
   double left, top, right, bottom;
   explicit Box(const Label& l)
-      : left((l.cx - l.w / 2) * kSize),
-        top((l.cy - l.h / 2) * kSize),
-        right((l.cx + l.w / 2) * kSize),
-        bottom((l.cy + l.h / 2) * kSize) {}
+      : left((l.cx - l.w / 2) * kCanvas),
+        top((l.cy - l.h / 2) * kCanvas),
+        right((l.cx + l.w / 2) * kCanvas),
+        bottom((l.cy + l.h / 2) * kCanvas) {}
   bool holds(double x, double y, double slack) const {
     return x > left - slack && x < right + slack && y > top - slack && y < bottom + slack;
   }
@@ -46,7 +46,7 @@ class Augmentation : public ::testing::Test {
  protected:
   Input augmented(int64_t id, const AugmentOptions& options, uint64_t seed = 0, int64_t epoch = 1) {
     Input input;
-    input.labels = augment(id, kSamples, options, SampleRng(seed, epoch, id), pictures_, input.out());
+    input.labels = augment(id, kScenes, options, SampleRng(seed, epoch, id), pictures_, input.out());
     return input;
   }
 
@@ -57,7 +57,7 @@ class Augmentation : public ::testing::Test {
   }
 
   testing::TemporaryFolder folder_;
-  PictureStore store_{testing::scenes_dataset(folder_.path(), kSamples), kSize, 1 << 30};
+  PictureStore store_{testing::scenes_dataset(folder_.path(), kScenes), kCanvas, 1 << 30};
   std::vector<Corrupt> corrupt_;
   PictureSource pictures_ = [this](int64_t id) { return store_.get(id, corrupt_); };
 };
@@ -72,7 +72,7 @@ AugmentOptions geometry_only() {
 /// The most pixels that `dropped` objects can show: one that shows more than a tenth of its area keeps its label. The
 /// largest object has 0.5 x 0.6 of the picture and may be enlarged by half.
 int most_unlabelled_pixels(size_t dropped) {
-  constexpr double kLargestObject = 0.5 * kSize * 0.6 * kSize * 1.5 * 1.5;
+  constexpr double kLargestObject = 0.5 * kCanvas * 0.6 * kCanvas * 1.5 * 1.5;
   return static_cast<int>(0.1 * kLargestObject * static_cast<double>(dropped));
 }
 
@@ -80,8 +80,8 @@ int most_unlabelled_pixels(size_t dropped) {
 int pixels_outside_boxes(const Input& input) {
   int outside = 0;
   for (int cls = 0; cls < 6; ++cls)
-    for (int y = 0; y < kSize; ++y)
-      for (int x = 0; x < kSize; ++x)
+    for (int y = 0; y < kCanvas; ++y)
+      for (int x = 0; x < kCanvas; ++x)
         outside += input.shows(cls, x, y) && std::ranges::none_of(input.labels, [&](const Label& label) {
                      return label.cls == cls && Box(label).holds(x + 0.5, y + 0.5, 1.0);
                    });
@@ -91,9 +91,9 @@ int pixels_outside_boxes(const Input& input) {
 /// Whether object pixels reach all four edges of the box, within `slack` pixels.
 bool tight(const Input& input, const Label& label, double slack) {
   const Box box(label);
-  double left = kSize, top = kSize, right = 0, bottom = 0;
-  for (int y = 0; y < kSize; ++y)
-    for (int x = 0; x < kSize; ++x)
+  double left = kCanvas, top = kCanvas, right = 0, bottom = 0;
+  for (int y = 0; y < kCanvas; ++y)
+    for (int x = 0; x < kCanvas; ++x)
       if (box.holds(x + 0.5, y + 0.5, 1.0) && input.shows(label.cls, x, y)) {
         left = std::min(left, double(x)), right = std::max(right, x + 1.0);
         top = std::min(top, double(y)), bottom = std::max(bottom, y + 1.0);
@@ -124,14 +124,14 @@ TEST_F(Augmentation, LetterboxKeepsProportionsAndCentresOnGrey) {
 TEST_F(Augmentation, LetterboxMapsOriginalPixelsByScaleAndPad) {
   const Input input = letterboxed(1);  // 64 x 96
   const Label original = store_.dataset().labels(1)[0], placed = input.labels[0];
-  EXPECT_NEAR(placed.cx * kSize, original.cx * 64 * input.info.scale + input.info.pad_x, 0.5);
-  EXPECT_NEAR(placed.cy * kSize, original.cy * 96 * input.info.scale + input.info.pad_y, 0.5);
-  EXPECT_NEAR(placed.w * kSize, original.w * 64 * input.info.scale, 0.5);
+  EXPECT_NEAR(placed.cx * kCanvas, original.cx * 64 * input.info.scale + input.info.pad_x, 0.5);
+  EXPECT_NEAR(placed.cy * kCanvas, original.cy * 96 * input.info.scale + input.info.pad_y, 0.5);
+  EXPECT_NEAR(placed.w * kCanvas, original.w * 64 * input.info.scale, 0.5);
 }
 
 TEST_F(Augmentation, BoxesStayOnTheirObjectsInMosaics) {
   int labels = 0;
-  for (int64_t id = 0; id < kSamples; ++id)
+  for (int64_t id = 0; id < kScenes; ++id)
     for (int64_t epoch = 1; epoch <= 10; ++epoch) {
       const Input input = augmented(id, geometry_only(), 0, epoch);
       labels += static_cast<int>(input.labels.size());
@@ -140,14 +140,14 @@ TEST_F(Augmentation, BoxesStayOnTheirObjectsInMosaics) {
       EXPECT_LE(pixels_outside_boxes(input), most_unlabelled_pixels(4 - input.labels.size()))
           << id << " in epoch " << epoch;
     }
-  EXPECT_GT(labels, 10 * kSamples);
+  EXPECT_GT(labels, 10 * kScenes);
 }
 
 TEST_F(Augmentation, BoxesStayOnTheirObjectsWithoutMosaicAndWithBothFlips) {
   AugmentOptions options = geometry_only();
   options.mosaic = 0;
   options.flipud = 0.5f;
-  for (int64_t id = 0; id < kSamples; ++id)
+  for (int64_t id = 0; id < kScenes; ++id)
     for (int64_t epoch = 1; epoch <= 10; ++epoch) {
       const Input input = augmented(id, options, 0, epoch);
       for (const Label& label : input.labels) EXPECT_TRUE(tight(input, label, 1.6)) << id << " in epoch " << epoch;
@@ -162,7 +162,7 @@ TEST_F(Augmentation, BoxesEncloseTurnedShearedAndTiltedObjects) {
   options.shear = 8;
   for (const float perspective : {0.0f, 0.0005f}) {
     options.perspective = perspective;
-    for (int64_t id = 0; id < kSamples; ++id)
+    for (int64_t id = 0; id < kScenes; ++id)
       for (int64_t epoch = 1; epoch <= 4; ++epoch) {
         const Input input = augmented(id, options, 0, epoch);
         EXPECT_LE(pixels_outside_boxes(input), most_unlabelled_pixels(4 - input.labels.size()))
@@ -174,7 +174,7 @@ TEST_F(Augmentation, BoxesEncloseTurnedShearedAndTiltedObjects) {
 TEST_F(Augmentation, NothingIsChangedWhenEverythingIsOff) {
   AugmentOptions options = geometry_only();
   options.mosaic = options.translate = options.scale = options.fliplr = 0;
-  for (int64_t id = 0; id < kSamples; ++id) {
+  for (int64_t id = 0; id < kScenes; ++id) {
     const Input input = augmented(id, options), plain = letterboxed(id);
     EXPECT_EQ(input.planes, plain.planes) << id;
     ASSERT_EQ(input.labels.size(), 1U);
@@ -210,15 +210,15 @@ TEST_F(Augmentation, EveryLabelLiesWithinThePicture) {
   AugmentOptions options;
   options.mixup = 0.5f;
   options.degrees = 45;
-  for (int64_t id = 0; id < kSamples; ++id)
+  for (int64_t id = 0; id < kScenes; ++id)
     for (int64_t epoch = 1; epoch <= 10; ++epoch)
       for (const Label& l : augmented(id, options, 1, epoch).labels) {
         EXPECT_GE(l.cx - l.w / 2, -1e-6);
         EXPECT_GE(l.cy - l.h / 2, -1e-6);
         EXPECT_LE(l.cx + l.w / 2, 1 + 1e-6);
         EXPECT_LE(l.cy + l.h / 2, 1 + 1e-6);
-        EXPECT_GT(l.w * kSize, 2);
-        EXPECT_GT(l.h * kSize, 2);
+        EXPECT_GT(l.w * kCanvas, 2);
+        EXPECT_GT(l.h * kCanvas, 2);
       }
 }
 

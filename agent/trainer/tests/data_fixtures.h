@@ -68,4 +68,9 @@ void write_shards(const std::filesystem::path& folder, const std::vector<std::st
 /// A data set of `count` scenes of various shapes; sample i shows one object of class i % 6.
 Dataset scenes_dataset(const std::filesystem::path& folder, int count);
 
+/// Whether `part` occurs in `text`.
+inline bool mentions(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
 }  // namespace tenfold::testing

@@ -12,6 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
+using testing::mentions;
 using testing::scene_sample;
 using testing::ShardSample;
 using testing::ShardSplit;
@@ -87,10 +88,6 @@ class Shards : public ::testing::Test {
 
   TemporaryFolder folder_;
 };
-
-bool mentions(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 TEST(ShardFixture, IsReadAsTheContractSays) {
   if (std::getenv("TENFOLD_WRITE_FIXTURES") != nullptr) {

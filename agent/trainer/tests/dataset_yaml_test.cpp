@@ -9,6 +9,7 @@ namespace tenfold {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::mentions;
 using testing::TemporaryFolder;
 using testing::write_file;
 
@@ -54,10 +55,6 @@ class YoloFolder : public ::testing::Test {
 
 const std::vector<std::string> kTrainImages{"images/train/a.jpg", "images/train/background.jpg",
                                             "images/train/deeper/b.png"};
-
-bool mentions(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 TEST_F(YoloFolder, IsReadFromAFolderWithItsLabels) {
   const Dataset dataset = open("path: .\ntrain: images/train\nval: images/val\nnames: {0: cat, 1: dog}\n");

@@ -12,8 +12,8 @@
 namespace tenfold {
 namespace {
 
-constexpr int kSize = 64;
-constexpr int kSamples = 24;
+constexpr int kSide = 64;
+constexpr int kImages = 24;
 
 using Batches = std::vector<std::vector<int64_t>>;
 
@@ -21,7 +21,7 @@ class LoaderTest : public ::testing::Test {
  protected:
   LoaderOptions options(int threads = 1) const {
     LoaderOptions options;
-    options.imgsz = kSize;
+    options.imgsz = kSide;
     options.seed = 5;
     options.threads = threads;
     options.prefetch = 3;
@@ -29,16 +29,16 @@ class LoaderTest : public ::testing::Test {
   }
 
   testing::TemporaryFolder folder_;
-  Dataset dataset_ = testing::scenes_dataset(folder_.path(), kSamples);
+  Dataset dataset_ = testing::scenes_dataset(folder_.path(), kImages);
 };
 
 /// The ids of one rank's batches of an epoch.
 Batches batches_of(int64_t epoch, int64_t batch, int world_size = 1, int rank = 0) {
-  const auto order = permutation(5, epoch, kSamples);
+  const auto order = permutation(5, epoch, kImages);
   Batches batches;
-  for (int64_t offset = 0; offset < kSamples; offset += batch) {
+  for (int64_t offset = 0; offset < kImages; offset += batch) {
     batches.emplace_back();
-    for (const int64_t position : rank_positions(kSamples, batch, offset, world_size, rank))
+    for (const int64_t position : rank_positions(kImages, batch, offset, world_size, rank))
       batches.back().push_back(order[static_cast<size_t>(position)]);
   }
   return batches;
@@ -63,7 +63,7 @@ TEST_F(LoaderTest, HandsOutTheBatchesInOrderWithTheirShapes) {
   for (size_t i = 0; i < batches.size(); ++i) {
     const auto count = static_cast<int64_t>(expected[i].size());
     EXPECT_EQ(batches[i].ids, expected[i]);
-    EXPECT_EQ(batches[i].images.sizes(), (at::IntArrayRef{count, 3, kSize, kSize}));
+    EXPECT_EQ(batches[i].images.sizes(), (at::IntArrayRef{count, 3, kSide, kSide}));
     EXPECT_EQ(batches[i].images.scalar_type(), at::kByte);
     EXPECT_EQ(batches[i].targets.size(1), 6);
     EXPECT_EQ(batches[i].targets.scalar_type(), at::kFloat);
@@ -85,7 +85,7 @@ TEST_F(LoaderTest, OneThreadAndThreeGiveTheSameBits) {
 TEST_F(LoaderTest, TheCacheChangesNothing) {
   LoaderOptions uncached = options(2), scarce = options(2);
   uncached.cache_bytes = 0;
-  scarce.cache_bytes = 5 * kSize * kSize * 3;  // a few of the pictures
+  scarce.cache_bytes = 5 * kSide * kSide * 3;  // a few of the pictures
   Loader with(dataset_, options(2)), without(dataset_, uncached), with_some(dataset_, scarce);
   for (Loader* loader : {&with, &without, &with_some}) loader->start(1, batches_of(1, 8), AugmentOptions{});
   const auto a = all(with), b = all(without), c = all(with_some);
@@ -110,7 +110,7 @@ TEST_F(LoaderTest, ASampleLooksTheSameOnEveryRank) {
       for (size_t i = 0; i < batch.ids.size(); ++i, ++seen)
         EXPECT_TRUE(at::equal(by_id.at(batch.ids[i]), batch.images[static_cast<int64_t>(i)])) << batch.ids[i];
   }
-  EXPECT_EQ(seen, static_cast<size_t>(kSamples));
+  EXPECT_EQ(seen, static_cast<size_t>(kImages));
 }
 
 TEST_F(LoaderTest, AnEmptyBatchKeepsItsPlace) {
@@ -195,7 +195,7 @@ TEST_F(LoaderTest, ABatchOutlivesItsLoader) {
 
 TEST_F(LoaderTest, AnIdThatIsNotThereFailsInTheCaller) {
   Loader loader(dataset_, options(2));
-  loader.start(1, {{0}, {kSamples}}, std::nullopt);
+  loader.start(1, {{0}, {kImages}}, std::nullopt);
   EXPECT_THROW(all(loader), std::out_of_range);
 }
 
@@ -212,8 +212,8 @@ TEST_F(LoaderTest, ABatchCanBeLookedAt) {
   loader.start(1, {{0, 1, 2, 3, 4}}, std::nullopt);
   const auto batch = loader.next();
   const Image one = image_from_tensor(batch->images[2]);  // 80 x 80, a blue object in its middle
-  EXPECT_EQ(one.width, kSize);
-  const uint8_t* centre = one.row(kSize / 2) + 3 * (kSize / 2);
+  EXPECT_EQ(one.width, kSide);
+  const uint8_t* centre = one.row(kSide / 2) + 3 * (kSide / 2);
   EXPECT_TRUE(testing::shows(2, {centre[0], centre[1], centre[2]}));
   const Image grid = batch_picture(*batch, dataset_.names(), 4);
   EXPECT_EQ(grid.width, 2 * 480 + 4);

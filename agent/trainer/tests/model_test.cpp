@@ -14,7 +14,7 @@ std::shared_ptr<Detector> from_yaml(const std::string& layers, int nc = 2) {
   return build_detector(parse_model_spec("family: v8\nlayers:\n" + layers, "", "test.yaml"), nc);
 }
 
-std::string error_of(const std::string& layers) {
+std::string building_error(const std::string& layers) {
   try {
     from_yaml(layers);
   } catch (const ModelError& error) {
@@ -97,25 +97,25 @@ TEST(Detector, AcceptsANetworkOfTheUsersOwn) {
 
 TEST(Detector, RefusesNetworksThatDoNotFitTogether) {
   const std::string detect = "  - {block: Detect}\n";
-  EXPECT_EQ(error_of(kStem + "  - {block: Convolution, channels: 8}\n" + detect),
+  EXPECT_EQ(building_error(kStem + "  - {block: Convolution, channels: 8}\n" + detect),
             "layer 1 (Convolution): not a block that can stand before the last layer; known: C2f, Concat, Conv, SPPF, "
             "Upsample");
-  EXPECT_EQ(error_of(kStem), "layer 0 (Conv): not a block that can be the last layer; known: Detect");
-  EXPECT_EQ(error_of("  - {block: Conv, from: image, channels: 8, kernal: 3}\n" + detect),
+  EXPECT_EQ(building_error(kStem), "layer 0 (Conv): not a block that can be the last layer; known: Detect");
+  EXPECT_EQ(building_error("  - {block: Conv, from: image, channels: 8, kernal: 3}\n" + detect),
             "layer 0 (Conv): unknown key \"kernal\"; known: kernel, stride");
-  EXPECT_EQ(error_of("  - {block: Conv, from: image, kernel: 3}\n" + detect), "layer 0 (Conv): channels is missing");
-  EXPECT_EQ(error_of(kStem + "  - {block: Upsample, channels: 8}\n" + detect),
+  EXPECT_EQ(building_error("  - {block: Conv, from: image, kernel: 3}\n" + detect), "layer 0 (Conv): channels is missing");
+  EXPECT_EQ(building_error(kStem + "  - {block: Upsample, channels: 8}\n" + detect),
             "layer 1 (Upsample): has no use for channels");
-  EXPECT_EQ(error_of(kStem +
+  EXPECT_EQ(building_error(kStem +
                      "  - {block: Conv, channels: 8, kernel: 3, stride: 2}\n"
                      "  - {block: Concat, from: [0, 1]}\n" +
                      detect),
             "layer 2 (Concat): joins maps of stride 2 and 4");
-  EXPECT_EQ(error_of(kStem + "  - {block: Upsample, scale: 4}\n" + detect),
+  EXPECT_EQ(building_error(kStem + "  - {block: Upsample, scale: 4}\n" + detect),
             "layer 1 (Upsample): cannot upsample a map of stride 2");
-  EXPECT_EQ(error_of(kStem + "  - {block: Conv, channels: 8, kernel: 2}\n" + detect),
+  EXPECT_EQ(building_error(kStem + "  - {block: Conv, channels: 8, kernel: 2}\n" + detect),
             "layer 1 (Conv): kernel must be odd");
-  EXPECT_EQ(error_of(kStem + "  - {block: Conv, channels: 8, from: 0}\n  - {block: Detect, from: 0}\n"),
+  EXPECT_EQ(building_error(kStem + "  - {block: Conv, channels: 8, from: 0}\n  - {block: Detect, from: 0}\n"),
             ": no layer takes the output of layer 1");
 }
 
