@@ -30,6 +30,7 @@ const MAX_WAITING_CHECKPOINTS = 8;
 export class UploadQueue {
   readonly items: QueuedUpload[] = [];
   private nextNumber = 1;
+  private lastChange: Promise<void> = Promise.resolve();
 
   constructor(private readonly folder: string) {}
 
@@ -45,14 +46,8 @@ export class UploadQueue {
   }
 
   /** Takes hold of the files and writes the record. Throws when a path leaves the attempt's folder, or a file is not there. */
-  async add(upload: Upload): Promise<void> {
-    await mkdir(join(this.dir, 'files'), {recursive: true});
-    for (const file of filesOf(upload)) await this.takeHold(this.sourceOf(upload, file), file);
-    const name = `${String(this.nextNumber++).padStart(8, '0')}.json`;
-    await writeDurably(join(this.dir, name), JSON.stringify(upload));
-    const overtaken = this.overtakenBy(upload);
-    this.items.push({name, upload, remaining: filesOf(upload).length});
-    for (const item of overtaken) await this.remove(item);
+  add(upload: Upload): Promise<void> {
+    return this.inTurn(() => this.addNow(upload));
   }
 
   pathOf(file: FileDigest): string {
@@ -60,7 +55,28 @@ export class UploadQueue {
   }
 
   /** Takes an upload off the queue, with its files unless another one needs them. */
-  async remove(item: QueuedUpload): Promise<void> {
+  remove(item: QueuedUpload): Promise<void> {
+    return this.inTurn(() => this.removeNow(item));
+  }
+
+  /** One change after the other: uploads may share a file, which one must not remove while another takes hold of it. */
+  private inTurn(change: () => Promise<void>): Promise<void> {
+    const mine = this.lastChange.then(change, change);
+    this.lastChange = mine;
+    return mine;
+  }
+
+  private async addNow(upload: Upload): Promise<void> {
+    await mkdir(join(this.dir, 'files'), {recursive: true});
+    for (const file of filesOf(upload)) await this.takeHold(this.sourceOf(upload, file), file);
+    const name = `${String(this.nextNumber++).padStart(8, '0')}.json`;
+    await writeDurably(join(this.dir, name), JSON.stringify(upload));
+    const overtaken = this.overtakenBy(upload);
+    this.items.push({name, upload, remaining: filesOf(upload).length});
+    for (const item of overtaken) await this.removeNow(item);
+  }
+
+  private async removeNow(item: QueuedUpload): Promise<void> {
     const index = this.items.indexOf(item);
     if (index < 0) return;
     this.items.splice(index, 1);

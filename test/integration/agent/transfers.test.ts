@@ -187,6 +187,13 @@ describe('uploads', () => {
     expect(here).toEqual([false, true, true]);
   });
 
+  it('may share a file: the end of one takes nothing from the next', async () => {
+    const shared = randomBytes(2_000_000);
+    for (let step = 1; step <= 12; step++) await add(await checkpoint(step, shared));
+    await settled();
+    expect(coordinator.committed).toEqual(Array.from({length: 12}, (_, index) => `step ${index + 1}`));
+  });
+
   it('go on where the link broke', async () => {
     coordinator.faults.push(undefined, {breakAfterBytes: 300_000}, undefined, {breakAfterBytes: 100_000});
     const model = randomBytes(1_000_000);
