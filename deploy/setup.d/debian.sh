@@ -35,7 +35,7 @@ install_debian_packages() {
     fail 'Debian packages' 'this is neither Debian nor Ubuntu (no apt-get)' \
       "install what these packages are called on your system, or use a Debian container: $(debian_packages | xargs)"
   become_root "${missing[@]}"
-  work 'Debian packages' "${#missing[@]} are missing: $(shortened "${missing[*]}")" \
+  work 'Debian packages' "install ${#missing[@]}: $(shortened "${missing[*]}")" \
     "see whether apt works (sudo apt-get update), or install them yourself: apt-get install --no-install-recommends ${missing[*]}" \
     apt_install "${missing[@]}"
 }

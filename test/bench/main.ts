@@ -15,7 +15,7 @@ import {barePair} from './barePair.js';
  */
 
 const TRAIN = {epochs: 1000, batch: 16, imgsz: 160, seed: 7, val: false};
-const rounds = Number(process.argv[2] ?? 7);
+const rounds = roundsAsked(process.argv[2]);
 
 interface Round {
   readonly bareStartMs: number;
@@ -55,6 +55,12 @@ try {
 } finally {
   await cluster.stop();
   await rm(folder, {recursive: true, force: true});
+}
+
+function roundsAsked(word = '7'): number {
+  if (/^[1-9]\d{0,3}$/.test(word)) return Number(word);
+  console.error('npm run bench [-- RUNS]: RUNS is how often everything is measured, 7 unless given');
+  process.exit(word === '--help' ? 0 : 2);
 }
 
 async function oneRound(data: string, yaml: string, round: number): Promise<Round> {

@@ -1,0 +1,85 @@
+import {parseArgs} from 'node:util';
+
+export interface BenchArguments {
+  readonly help: boolean;
+  readonly data: string;
+  readonly model: string;
+  readonly epochs: number;
+  readonly imgsz: number;
+  readonly batch: number;
+  readonly seeds: readonly number[];
+  readonly ranks: number;
+  /** Threads of each rank. */
+  readonly threads: number;
+  /** Curves of reference runs: a csv with the columns run, epoch, map50, map50_95. */
+  readonly curves: string | undefined;
+  readonly learns: boolean;
+  readonly speed: boolean;
+  readonly rounds: number;
+}
+
+export const HELP = `npm run bench:train -- --data DATA.yaml [options]
+
+Trains from scratch with the native trainer alone, prints mAP by epoch beside a reference's curve, and then how much of its own
+forward-and-backward rate the whole training loop reaches.
+
+  --data FILE       a YOLO data.yaml
+  --model NAME      yolov8n (default), yolov5n, yolov10n, … or a model yaml
+  --epochs N        30        --imgsz N   320        --batch N   16 (of all ranks together; nbs is the same)
+  --seeds A,B       0,1       each is a training of its own; the mean of their last five epochs counts
+  --ranks N         1         --threads N   cores / ranks
+  --curves FILE     csv of run,epoch,map50,map50_95; the run is called "v8n on NAME", NAME being the folder of data.yaml
+                    (default: ../shared/reference/curves.csv where there is one)
+  --only learn      no speeds;  --only speed   no learning
+  --rounds N        3         rounds of the speed measurement
+
+SGD, lr0 0.01, no close_mosaic, all else as it comes.`;
+
+/** Throws with what is wrong. */
+export function parseBenchArguments(args: readonly string[], cores: number): BenchArguments {
+  const text = {type: 'string'} as const;
+  const {values} = parseArgs({
+    args: [...args],
+    options: {
+      help: {type: 'boolean', short: 'h'},
+      data: text,
+      model: text,
+      epochs: text,
+      imgsz: text,
+      batch: text,
+      seeds: text,
+      ranks: text,
+      threads: text,
+      curves: text,
+      only: text,
+      rounds: text,
+    },
+  });
+  const whole = (name: 'epochs' | 'imgsz' | 'batch' | 'ranks' | 'threads' | 'rounds', otherwise: number): number => {
+    const value = Number(values[name] ?? otherwise);
+    if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number above 0, not ${values[name]}`);
+    return value;
+  };
+  const help = values.help ?? false;
+  if (values.data === undefined && !help) throw new Error('--data is missing: which data set? (--help shows more)');
+  const seeds = (values.seeds ?? '0,1').split(',').map(Number);
+  if (!seeds.every(Number.isInteger)) throw new Error(`--seeds must be whole numbers separated by commas, not ${values.seeds}`);
+  if (values.only !== undefined && values.only !== 'learn' && values.only !== 'speed')
+    throw new Error(`--only is learn or speed, not ${values.only}`);
+  const ranks = whole('ranks', 1);
+  return {
+    help,
+    data: values.data ?? '',
+    model: values.model ?? 'yolov8n',
+    epochs: whole('epochs', 30),
+    imgsz: whole('imgsz', 320),
+    batch: whole('batch', 16),
+    seeds,
+    ranks,
+    threads: whole('threads', Math.max(1, Math.floor(cores / ranks))),
+    curves: values.curves,
+    learns: values.only !== 'speed',
+    speed: values.only !== 'learn',
+    rounds: whole('rounds', 3),
+  };
+}

@@ -1,0 +1,61 @@
+import {existsSync, readFileSync} from 'node:fs';
+import * as path from 'node:path';
+import {packageRoot} from '../../../shared/packageRoot.js';
+import type {BenchArguments} from './arguments.js';
+import {type Curve, type CurvePoint, curveName, findCurve, lastMean, mean} from './curve.js';
+import {train} from './trainer.js';
+
+const DEFAULT_CURVES = path.join(packageRoot, '../shared/reference/curves.csv');
+
+/** Trains once a seed, prints mAP by epoch beside the reference, and sums up. */
+export async function benchLearning(args: BenchArguments, folder: string): Promise<void> {
+  const dataset = path.basename(path.dirname(path.resolve(args.data)));
+  const run = curveName(args.model, dataset);
+  const reference = referenceCurve(args.curves, run);
+  console.log(`${args.model} on ${args.data}: ${args.epochs} epochs, imgsz ${args.imgsz}, batch ${args.batch}, ${args.ranks} rank(s)`);
+  console.log(reference === undefined ? `no reference curve "${run}"` : `reference: "${run}"`);
+  const curves: Curve[] = [];
+  for (const seed of args.seeds) curves.push(await trainOnce(args, seed, path.join(folder, `seed-${seed}`), reference));
+  sumUp(curves, reference);
+}
+
+function referenceCurve(file: string | undefined, run: string): Curve | undefined {
+  if (file === undefined && !existsSync(DEFAULT_CURVES)) return undefined;
+  return findCurve(readFileSync(file ?? DEFAULT_CURVES, 'utf8'), run);
+}
+
+async function trainOnce(args: BenchArguments, seed: number, folder: string, reference: Curve | undefined): Promise<Curve> {
+  console.log(`\nseed ${seed}\nepoch   mAP50  mAP50-95${reference === undefined ? '' : '   reference'}   images/s`);
+  const curve: CurvePoint[] = [];
+  const {data, model: arch, epochs, imgsz, batch, ranks, threads} = args;
+  const settings = {epochs, imgsz, batch, nbs: batch, seed, optimizer: 'SGD', lr0: 0.01, close_mosaic: 0, patience: 0};
+  for await (const {epoch, metrics, images_per_s} of train({folder, data, arch, train: settings, ranks, threads})) {
+    if (metrics == null) throw new Error(`epoch ${epoch} was not validated`);
+    curve.push({epoch, map50: metrics.map50, map50_95: metrics.map50_95});
+    const beside = reference?.find(point => point.epoch === epoch);
+    const theirs =
+      reference === undefined ? '' : `   ${beside === undefined ? '    -    -' : `${figure(beside.map50)} ${figure(beside.map50_95)}`}`;
+    console.log(
+      `${String(epoch).padStart(5)}   ${figure(metrics.map50)}     ${figure(metrics.map50_95)}${theirs}   ${images_per_s.toFixed(1)}`,
+    );
+  }
+  return curve;
+}
+
+function sumUp(curves: readonly Curve[], reference: Curve | undefined): void {
+  console.log('\nmean of the last five epochs');
+  for (const [name, of] of [
+    ['mAP50', 'map50'],
+    ['mAP50-95', 'map50_95'],
+  ] as const) {
+    const own = curves.map(curve => lastMean(curve, of));
+    const seeds = own.map(figure).join(', ');
+    const theirs = reference === undefined ? '' : `; reference ${figure(lastMean(reference, of))}`;
+    const lead = reference === undefined ? '' : `, difference ${(mean(own) - lastMean(reference, of)).toFixed(3)}`;
+    console.log(`  ${name.padEnd(9)} ${figure(mean(own))} (by seed ${seeds})${theirs}${lead}`);
+  }
+}
+
+function figure(value: number): string {
+  return value.toFixed(3);
+}

@@ -1,0 +1,70 @@
+import {spawn} from 'node:child_process';
+import {mkdir, writeFile} from 'node:fs/promises';
+import * as path from 'node:path';
+import {createInterface} from 'node:readline';
+import type {Readable} from 'node:stream';
+import {packageRoot} from '../../../shared/packageRoot.js';
+import {parseTrainerEvent, type TrainerEvent} from '../../../shared/trainerContract.js';
+import {freePort} from '../../support/freePort.js';
+
+const TRAINER = path.join(packageRoot, 'agent/trainer/build/tenfold-trainer');
+
+export type EpochEvent = Extract<TrainerEvent, {type: 'epoch'}>;
+
+export interface TrainingRun {
+  /** Its config and its run folder go here. */
+  readonly folder: string;
+  readonly data: string;
+  readonly arch: string;
+  readonly train: Readonly<Record<string, unknown>>;
+  readonly ranks: number;
+  /** Threads of tensor operations, each rank. */
+  readonly threads: number;
+}
+
+/** Trains with no Tenfold around it; rank 0's epochs as they come. Throws with what the trainer said when it fails. */
+export async function* train(run: TrainingRun): AsyncGenerator<EpochEvent> {
+  await mkdir(run.folder, {recursive: true});
+  const config = path.join(run.folder, 'config.json');
+  const contents = {
+    data: {kind: 'yaml', path: run.data},
+    model: {arch: run.arch},
+    train: run.train,
+    run: {dir: path.join(run.folder, 'run')},
+    checkpoint: {every: {epochs: 1000}},
+  };
+  await writeFile(config, JSON.stringify(contents));
+  const port = await freePort();
+  const processes = Array.from({length: run.ranks}, (_, rank) => startRank(config, run, rank, port));
+  try {
+    let lastWords = '';
+    for await (const line of createInterface({input: processes[0]!.stdio[3] as Readable})) {
+      const parsed = parseTrainerEvent(line);
+      if (!parsed.ok) throw new Error(`${parsed.message}: ${line}`);
+      if (parsed.event.type === 'epoch') yield parsed.event;
+      if (parsed.event.type === 'end') lastWords = parsed.event.exit_code === 0 ? 'completed' : parsed.event.message;
+    }
+    if (lastWords !== 'completed') throw new Error(`the trainer failed: ${lastWords || 'it died'}`);
+  } finally {
+    const ended = processes.map(rank => (rank.exitCode === null ? new Promise(resolve => rank.once('close', resolve)) : undefined));
+    for (const rank of processes) rank.kill('SIGKILL');
+    await Promise.all(ended);
+  }
+}
+
+function startRank(config: string, {ranks, threads}: TrainingRun, rank: number, port: number) {
+  const rendezvous = {
+    RANK: String(rank),
+    LOCAL_RANK: String(rank),
+    WORLD_SIZE: String(ranks),
+    LOCAL_WORLD_SIZE: String(ranks),
+    GROUP_RANK: '0',
+    MASTER_ADDR: '127.0.0.1',
+    MASTER_PORT: String(port),
+  };
+  const env = {...process.env, ...rendezvous, OMP_NUM_THREADS: String(threads), TENFOLD_EVENTS_FD: '3'};
+  // Every rank has its events read: one whose pipe is full would wait, and the others for it.
+  const started = spawn(TRAINER, ['train', config], {env, stdio: ['ignore', 'ignore', 'inherit', 'pipe']});
+  if (rank > 0) (started.stdio[3] as Readable).resume();
+  return started;
+}
