@@ -32,8 +32,10 @@ export async function barePair(
       MASTER_PORT: String(port),
       OMP_NUM_THREADS: String(threads),
       TENFOLD_EVENTS_FD: '3',
+      // Its end of file ends the trainer, should this process die.
+      TENFOLD_CONTROL_FD: '4',
     };
-    return spawn(TRAINER, ['train', config], {env, stdio: ['ignore', 'ignore', 'ignore', 'pipe']});
+    return spawn(TRAINER, ['train', config], {env, stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe']});
   });
   try {
     const firsts = await Promise.all(ranks.map(rank => firstStep(rank.stdio[3] as Readable)));

@@ -62,9 +62,10 @@ function startRank(config: string, {ranks, threads}: TrainingRun, rank: number, 
     MASTER_ADDR: '127.0.0.1',
     MASTER_PORT: String(port),
   };
-  const env = {...process.env, ...rendezvous, OMP_NUM_THREADS: String(threads), TENFOLD_EVENTS_FD: '3'};
+  // The control descriptor's end of file ends the trainer, should this process die.
+  const env = {...process.env, ...rendezvous, OMP_NUM_THREADS: String(threads), TENFOLD_EVENTS_FD: '3', TENFOLD_CONTROL_FD: '4'};
+  const started = spawn(TRAINER, ['train', config], {env, stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'pipe']});
   // Every rank has its events read: one whose pipe is full would wait, and the others for it.
-  const started = spawn(TRAINER, ['train', config], {env, stdio: ['ignore', 'ignore', 'inherit', 'pipe']});
   if (rank > 0) (started.stdio[3] as Readable).resume();
   return started;
 }
