@@ -117,10 +117,19 @@ function unionMessage(issue: z.core.$ZodIssueInvalidUnion): string {
 }
 
 function problemsAcrossFields(input: unknown): SpecProblem[] {
+  const problems: SpecProblem[] = [];
   const gpus = valueAt(input, ['resources', 'gpus']);
   const batch = valueAt(input, ['train', 'batch']) ?? 16;
-  if (typeof gpus !== 'number' || typeof batch !== 'number' || batch >= gpus) return [];
-  return [{path: 'train.batch', message: `the global batch of ${batch} is smaller than the ${gpus} devices; every rank needs an image`}];
+  if (typeof gpus === 'number' && typeof batch === 'number' && batch < gpus)
+    problems.push({
+      path: 'train.batch',
+      message: `the global batch of ${batch} is smaller than the ${gpus} devices; every rank needs an image`,
+    });
+  const arch = valueAt(input, ['model', 'arch']);
+  const smoothing = valueAt(input, ['train', 'label_smoothing']);
+  if (typeof smoothing === 'number' && smoothing > 0 && typeof arch === 'string' && /^yolov(8|10)/.test(arch))
+    problems.push({path: 'train.label_smoothing', message: `only YOLOv5's loss smooths labels; leave it at 0 with ${arch}`});
+  return problems;
 }
 
 function valueAt(input: unknown, path: readonly string[]): unknown {

@@ -1,13 +1,15 @@
 import {z} from 'zod';
 
 /**
- * The training arguments by the names and defaults that YOLO users know. What Tenfold does not do yet is listed with the reason, and
- * refused by name when set to anything but its neutral value: no argument is silently ignored.
+ * The training arguments by the names and defaults that YOLO users know. What is not taken is listed with what to do instead, and refused
+ * by name: no argument is silently ignored. The trainer has the same list; test/fixtures/trainer-contract/train-arguments.json holds both
+ * to it.
  */
 
 const int = (min: number, max = Number.MAX_SAFE_INTEGER) => z.number().int().min(min).max(max);
 const num = (min: number, max = Number.POSITIVE_INFINITY) => z.number().min(min).max(max);
 const ratio = num(0, 1);
+const layer = int(0, 999);
 
 const fields = {
   epochs: int(1, 100_000).default(100),
@@ -19,10 +21,17 @@ const fields = {
   imgsz: int(32, 4096).multipleOf(32).default(640),
   /** Loader threads of each rank; `auto` fits the device's share of cores. */
   workers: z.union([z.literal('auto'), int(0, 64)]).default('auto'),
-  optimizer: z.enum(['auto', 'SGD', 'AdamW']).default('auto'),
+  optimizer: z.enum(['auto', 'SGD', 'AdamW', 'Adam']).default('auto'),
   seed: int(0, 4_294_967_295).default(0),
-  amp: z.union([z.enum(['auto', 'off']), z.boolean()]).default('auto'),
+  /** `auto`: bfloat16 where the device computes in it. */
+  amp: z.union([z.enum(['auto', 'off', 'bf16']), z.boolean()]).default('auto'),
   cache: z.union([z.enum(['auto', 'ram']), z.boolean()]).default('auto'),
+  /** Hours over all attempts; overrides epochs. 0: no limit. */
+  time: num(0, 100_000).default(0),
+  /** The weights of every so many epochs are kept; -1: of none but the best and the last. */
+  save_period: int(-1).default(-1),
+  /** The first so many layers, or a list of layers' numbers and of the starts of parameters' names: they do not train. */
+  freeze: z.union([layer, z.array(z.union([layer, z.string().min(1).max(256)])).max(1000)]).default(0),
   cos_lr: z.boolean().default(false),
   /** The last so many epochs train without mosaic. */
   close_mosaic: int(0).default(10),
@@ -31,13 +40,21 @@ const fields = {
   lrf: num(0, 1).default(0.01),
   momentum: num(0, 0.9999).default(0.937),
   weight_decay: num(0, 1).default(0.0005),
+  /** Nominal batch size: the one that weight_decay is meant for. */
+  nbs: int(1, 65_536).default(64),
   warmup_epochs: num(0).default(3),
   warmup_momentum: num(0, 0.9999).default(0.8),
   warmup_bias_lr: num(0, 10).default(0.1),
+  /** Gradients are scaled down to this L2 norm; 0: never. */
+  max_grad_norm: num(0).default(10),
+  /** What a gradient that is NaN or infinite does: skip the step, or end the training. */
+  nan_policy: z.enum(['skip', 'end']).default('skip'),
   /** Gains of the losses. */
   box: num(0).default(7.5),
   cls: num(0).default(0.5),
   dfl: num(0).default(1.5),
+  /** YOLOv5 alone. */
+  label_smoothing: num(0, 0.5).default(0),
   hsv_h: ratio.default(0.015),
   hsv_s: ratio.default(0.7),
   hsv_v: ratio.default(0.4),
@@ -63,17 +80,37 @@ export const TRAIN_ARGUMENT_NAMES: readonly string[] = Object.keys(fields);
 /** Arguments that users of other tools give, and what to do here instead. */
 export const REFUSED_TRAIN_ARGUMENTS: Readonly<Record<string, string>> = {
   device: 'Tenfold chooses the devices; ask for their number with resources.gpus',
+  data: 'set data at the top of the spec',
+  model: 'set model.arch',
+  pretrained: 'starting from given weights is not supported yet; leave it out',
   project: 'set project at the top of the spec',
   name: 'set name at the top of the spec',
   exist_ok: 'every job has a run folder of its own',
   resume: 'a job resumes by itself from its newest checkpoint',
-  save_period: 'set checkpoint.every.epochs',
-  time: 'not supported yet; set epochs',
-  rect: 'not supported yet',
-  label_smoothing: 'not supported yet',
-  freeze: 'not supported yet',
-  copy_paste: 'not supported yet',
-  multi_scale: 'not supported yet',
-  data: 'set data at the top of the spec',
-  model: 'set model.arch',
+  save: 'checkpoints and weights are always saved',
+  task: 'only detectors are trained here',
+  mode: 'a job is a training',
+  cfg: 'write the arguments into the spec',
+  split: "training takes the data set's train, validation its val",
+  rect: 'not supported yet; training pictures are square',
+  multi_scale: 'not supported; scale varies the size of objects',
+  single_cls: 'not supported; give the data set a single class',
+  classes: 'not supported; leave other classes out of the data set',
+  fraction: 'not supported; list fewer images in the data set',
+  dropout: 'not supported; detectors have no dropout',
+  copy_paste: 'not supported; it needs segmentation masks',
+  overlap_mask: 'not supported; it is for segmentation',
+  mask_ratio: 'not supported; it is for segmentation',
+  pose: 'not supported; it is for key points',
+  kobj: 'not supported; it is for key points',
+  cutmix: 'not supported; use mixup or mosaic',
+  bgr: 'not supported; store the pictures in the order of channels that the detector will see',
+  auto_augment: 'not supported; it is for classification',
+  erasing: 'not supported; it is for classification',
+  crop_fraction: 'not supported; it is for classification',
+  deterministic: 'training is always deterministic on the CPU',
+  plots: 'pictures are always written',
+  verbose: 'progress is always reported',
+  profile: 'not supported; `tenfold-trainer inspect` tells what a model costs',
+  compile: 'not supported; leave it out',
 };

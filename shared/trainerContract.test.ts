@@ -1,6 +1,6 @@
 import {readFileSync} from 'node:fs';
 import {expect, test} from 'vitest';
-import {trainArgumentsSchema} from './trainArguments.js';
+import {REFUSED_TRAIN_ARGUMENTS, trainArgumentsSchema} from './trainArguments.js';
 import {CONTRACT_VERSION, parseTrainerEvent} from './trainerContract.js';
 
 const fixture = (name: string): string => readFileSync(new URL(`../test/fixtures/trainer-contract/${name}`, import.meta.url), 'utf8');
@@ -16,6 +16,13 @@ test('the example config has arguments that we would accept, and our contract ve
   const config = JSON.parse(fixture('config.json'));
   expect(config.contract).toBe(CONTRACT_VERSION);
   expect(trainArgumentsSchema.safeParse(config.train).success).toBe(true);
+});
+
+test("the arguments that are taken, their defaults, and those that are refused are the trainer's", () => {
+  const {taken, trainer_alone: trainerAlone, refused} = JSON.parse(fixture('train-arguments.json'));
+  // `[]` and 0 are the same to freeze: nothing. The spec prefers the number.
+  expect(trainArgumentsSchema.parse({})).toEqual({...taken, freeze: 0});
+  expect(Object.keys(REFUSED_TRAIN_ARGUMENTS).sort()).toEqual([...Object.keys(trainerAlone), ...refused].sort());
 });
 
 test('a line that is no event is an outcome, not an exception', () => {

@@ -23,6 +23,15 @@ std::string number_text(double value) {
   return out.str();
 }
 
+bool is_number(const std::string& text) {
+  return !text.empty() && text.size() < 4 && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+bool is_layer_number(const nlohmann::json& value) {
+  constexpr int64_t kMostLayers = 1000;
+  return value.is_number_integer() && value >= 0 && value < kMostLayers;
+}
+
 /// Levenshtein's distance.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -186,6 +195,49 @@ void ObjectReader::choice(const char* name, std::string& value, std::initializer
     offered += (offered.empty() ? "\"" : ", \"") + std::string(word) + "\"";
   }
   problem(name, "must be one of " + offered + ", not " + shown(*field));
+}
+
+void ObjectReader::device(const char* name, std::string& value) {
+  const nlohmann::json* field = take(name);
+  if (field == nullptr) return;
+  if (field->is_number_unsigned()) {
+    value = "cuda:" + field->dump();
+    return;
+  }
+  const std::string given = field->is_string() ? field->get<std::string>() : "";
+  const std::string number = given.starts_with("cuda:") ? given.substr(5) : given;
+  if (given == "auto" || given == "cpu" || given == "cuda") {
+    value = given;
+  } else if (is_number(number)) {
+    value = "cuda:" + number;
+  } else {
+    problem(name, "must be auto, cpu, cuda, or the number of one CUDA device, not " + shown(*field) +
+                      "; a trainer is one process on one device, so start one on each");
+  }
+}
+
+void ObjectReader::layers(const char* name, std::vector<std::string>& prefixes) {
+  const nlohmann::json* field = take(name);
+  if (field == nullptr) return;
+  const auto prefix_of = [](int64_t layer) { return "model." + std::to_string(layer); };
+  std::vector<std::string> given;
+  if (is_layer_number(*field)) {
+    for (int64_t layer = 0; layer < field->get<int64_t>(); ++layer) given.push_back(prefix_of(layer));
+  } else if (field->is_array()) {
+    for (const nlohmann::json& item : *field) {
+      if (is_layer_number(item)) {
+        given.push_back(prefix_of(item.get<int64_t>()));
+      } else if (item.is_string() && !item.get_ref<const std::string&>().empty()) {
+        given.push_back(item.get<std::string>());
+      } else {
+        return problem(name, "holds " + shown(item) + ", which is neither a layer's number nor the start of a name");
+      }
+    }
+  } else {
+    return problem(name, "must be the number of layers to freeze, or a list such as [0, 1, \"model.22.cv3\"], not " +
+                             shown(*field));
+  }
+  prefixes = std::move(given);
 }
 
 ObjectReader ObjectReader::object(const char* name) { return ObjectReader(take(name), path_of(name), problems_); }

@@ -32,6 +32,10 @@ class ObjectReader {
   void optional_text(const char* name, std::optional<std::string>& value);
   void choice(const char* name, std::string& value, std::initializer_list<const char*> words,
               const char* word_for_true, const char* word_for_false);
+  /// auto, cpu, cuda, cuda:N, or N alone for cuda:N.
+  void device(const char* name, std::string& value);
+  /// The first N layers as a number N, or a list of layer numbers and prefixes of parameter names.
+  void layers(const char* name, std::vector<std::string>& prefixes);
   ObjectReader object(const char* name);
   /// Whether the field is there and not null.
   bool has(const char* name) const;

@@ -16,8 +16,8 @@ struct ComputeDevice {
   at::MemoryFormat memory_format = at::MemoryFormat::Contiguous;
 };
 
-/// Chooses the device of `wanted` (auto, cpu, cuda) for a rank of its host, and sets what goes with it: `amp` is auto or
-/// off. Throws TrainerError(bad_config) when CUDA is wanted and there is none.
+/// Chooses the device of `wanted` (auto, cpu, cuda, cuda:N) for a rank of its host, and sets what goes with it: `amp` is
+/// auto, off or bf16. Throws TrainerError(bad_config) when a CUDA device is wanted that is not there.
 ComputeDevice choose_device(const std::string& wanted, const std::string& amp, int local_rank);
 
 /// Sets the number of threads that tensor operations use, keeps freed memory, and switches off what would flood stderr.

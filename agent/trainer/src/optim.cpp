@@ -72,10 +72,12 @@ class Sgd final : public Optimizer {
   double weight_decay_;
 };
 
-class AdamW final : public Optimizer {
+enum class Decay { in_gradient, apart };
+
+class Adam final : public Optimizer {
  public:
-  AdamW(std::array<NamedParameters, 3> groups, double weight_decay)
-      : groups_(std::move(groups)), weight_decay_(weight_decay) {
+  Adam(std::array<NamedParameters, 3> groups, double weight_decay, Decay decay)
+      : groups_(std::move(groups)), weight_decay_(weight_decay), decay_(decay) {
     for (size_t g = 0; g < groups_.size(); ++g) {
       mean_[g] = zeros_beside(groups_[g].tensors);
       square_[g] = zeros_beside(groups_[g].tensors);
@@ -90,12 +92,20 @@ class AdamW final : public Optimizer {
     for (size_t g = 0; g < groups_.size(); ++g) {
       if (groups_[g].tensors.empty()) continue;
       at::_foreach_add_(steps_[g], 1);
-      at::_fused_adamw_(groups_[g].tensors, gradients_of(groups_[g].tensors), mean_[g], square_[g],
-                        /*max_exp_avg_sqs=*/{}, steps_[g], rates.lr[g], /*beta1=*/rates.momentum, /*beta2=*/0.999,
-                        g == kWeights ? weight_decay_ : 0.0, /*eps=*/1e-8, /*amsgrad=*/false, /*maximize=*/false);
+      const std::vector<at::Tensor> gradients = gradients_of(groups_[g].tensors);
+      const double decay = g == kWeights ? weight_decay_ : 0.0;
+      if (decay_ == Decay::apart) {
+        at::_fused_adamw_(groups_[g].tensors, gradients, mean_[g], square_[g], /*max_exp_avg_sqs=*/{}, steps_[g],
+                          rates.lr[g], /*beta1=*/rates.momentum, kBeta2, decay, kEps, /*amsgrad=*/false,
+                          /*maximize=*/false);
+      } else {
+        at::_fused_adam_(groups_[g].tensors, gradients, mean_[g], square_[g], /*max_exp_avg_sqs=*/{}, steps_[g],
+                         rates.lr[g], /*beta1=*/rates.momentum, kBeta2, decay, kEps, /*amsgrad=*/false,
+                         /*maximize=*/false);
+      }
     }
   }
-  std::string name() const override { return "AdamW"; }
+  std::string name() const override { return decay_ == Decay::apart ? "AdamW" : "Adam"; }
   NamedTensors state() const override {
     NamedTensors all;
     for (size_t g = 0; g < groups_.size(); ++g) {
@@ -107,11 +117,15 @@ class AdamW final : public Optimizer {
   }
 
  private:
+  static constexpr double kBeta2 = 0.999;
+  static constexpr double kEps = 1e-8;
+
   std::array<NamedParameters, 3> groups_;
   std::array<std::vector<at::Tensor>, 3> mean_;
   std::array<std::vector<at::Tensor>, 3> square_;
   std::array<std::vector<at::Tensor>, 3> steps_;
   double weight_decay_;
+  Decay decay_;
 };
 
 }  // namespace
@@ -147,8 +161,12 @@ std::unique_ptr<Optimizer> make_sgd(std::array<NamedParameters, 3> groups, doubl
   return std::make_unique<Sgd>(std::move(groups), weight_decay);
 }
 
+std::unique_ptr<Optimizer> make_adam(std::array<NamedParameters, 3> groups, double weight_decay) {
+  return std::make_unique<Adam>(std::move(groups), weight_decay, Decay::in_gradient);
+}
+
 std::unique_ptr<Optimizer> make_adamw(std::array<NamedParameters, 3> groups, double weight_decay) {
-  return std::make_unique<AdamW>(std::move(groups), weight_decay);
+  return std::make_unique<Adam>(std::move(groups), weight_decay, Decay::apart);
 }
 
 TrainArguments resolve_optimizer(TrainArguments arguments, bool fine_tuning, int64_t total_steps, int64_t nc) {
@@ -170,15 +188,16 @@ double scaled_weight_decay(const TrainArguments& arguments) {
 
 std::unique_ptr<Optimizer> make_optimizer(const TrainArguments& resolved, const torch::nn::Module& model) {
   const double decay = scaled_weight_decay(resolved);
-  return resolved.optimizer == "AdamW" ? make_adamw(group_parameters(model), decay)
-                                       : make_sgd(group_parameters(model), decay);
+  if (resolved.optimizer == "AdamW") return make_adamw(group_parameters(model), decay);
+  if (resolved.optimizer == "Adam") return make_adam(group_parameters(model), decay);
+  return make_sgd(group_parameters(model), decay);
 }
 
 double clip_gradients(const std::vector<at::Tensor>& parameters, double max_norm) {
   const at::NoGradGuard no_grad;
   const std::vector<at::Tensor> gradients = gradients_of(parameters);
   const double norm = at::stack(at::_foreach_norm(gradients, 2)).norm().item<double>();
-  if (std::isfinite(norm) && norm > max_norm) at::_foreach_mul_(gradients, max_norm / (norm + 1e-6));
+  if (max_norm > 0 && std::isfinite(norm) && norm > max_norm) at::_foreach_mul_(gradients, max_norm / (norm + 1e-6));
   return norm;
 }
 

@@ -40,7 +40,11 @@ class Optimizer {
 /// SGD with Nesterov's momentum: v = m v + (g + decay p); p -= lr (g + decay p + m v).
 std::unique_ptr<Optimizer> make_sgd(std::array<NamedParameters, 3> groups, double weight_decay);
 
-/// AdamW (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019); beta1 is the step's momentum, beta2 0.999.
+/// Adam (Kingma and Ba, 2015), whose weight decay is part of the gradient; beta1 is the step's momentum, beta2 0.999.
+std::unique_ptr<Optimizer> make_adam(std::array<NamedParameters, 3> groups, double weight_decay);
+
+/// AdamW: Adam with weight decay apart from the gradient (Loshchilov and Hutter, Decoupled Weight Decay Regularization,
+/// 2019).
 std::unique_ptr<Optimizer> make_adamw(std::array<NamedParameters, 3> groups, double weight_decay);
 
 /// What `optimizer: auto` stands for, and the arguments that go with it. Fine-tuning from given weights for fewer than
@@ -54,8 +58,8 @@ double scaled_weight_decay(const TrainArguments& arguments);
 
 std::unique_ptr<Optimizer> make_optimizer(const TrainArguments& resolved, const torch::nn::Module& model);
 
-/// Scales the gradients of `parameters` so that their common L2 norm is at most `max_norm`. Returns the norm before;
-/// one that is not finite leaves the gradients as they are.
+/// Scales the gradients of `parameters` so that their common L2 norm is at most `max_norm` (0: no limit). Returns the norm
+/// before; one that is not finite leaves the gradients as they are.
 double clip_gradients(const std::vector<at::Tensor>& parameters, double max_norm);
 
 }  // namespace tenfold

@@ -43,6 +43,7 @@ Json to_json(const Progress& progress) {
   return Json{{"step", progress.step},
               {"cursor", {{"epoch", progress.cursor.epoch}, {"offset", progress.cursor.offset}}},
               {"finished_epochs", progress.finished_epochs},
+              {"planned_epochs", progress.planned_epochs},
               {"epoch",
                {{"loss", progress.epoch.loss},
                 {"steps", progress.epoch.steps},
@@ -60,6 +61,7 @@ Progress progress_from_json(const Json& json) {
   json.at("cursor").at("epoch").get_to(progress.cursor.epoch);
   json.at("cursor").at("offset").get_to(progress.cursor.offset);
   json.at("finished_epochs").get_to(progress.finished_epochs);
+  progress.planned_epochs = json.value("planned_epochs", int64_t{0});  // older checkpoints have none
   const Json& epoch = json.at("epoch");
   epoch.at("loss").get_to(progress.epoch.loss);
   epoch.at("steps").get_to(progress.epoch.steps);

@@ -34,6 +34,7 @@ struct Progress {
   int64_t step = 0;  // optimizer steps done since the start of the job
   Cursor cursor;
   int64_t finished_epochs = 0;  // those that were validated and written to `history`
+  int64_t planned_epochs = 0;   // how many fit a limit of time, as far as known; 0: as the arguments say
   EpochSums epoch;
   double best_fitness = -1;
   int64_t best_epoch = 0;

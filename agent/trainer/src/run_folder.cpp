@@ -65,12 +65,14 @@ void write_args(const Config& config) {
   replace_file(config.run_dir / "args.yaml", args_yaml(config));
 }
 
-void write_weights(const fs::path& run_dir, const std::string& name, const NamedTensors& weights,
-                   const Metadata& metadata) {
+FileDigest write_weights(const fs::path& run_dir, const std::string& name, const NamedTensors& weights,
+                         const Metadata& metadata) {
   const fs::path path = run_dir / "weights" / (name + ".safetensors");
   const fs::path temporary = path.string() + ".tmp";
-  write_safetensors(temporary, weights, metadata);
+  FileDigest written = write_safetensors(temporary, weights, metadata);
   fs::rename(temporary, path);
+  written.name = fs::relative(path, run_dir).generic_string();
+  return written;
 }
 
 std::vector<FileDigest> run_files(const fs::path& run_dir, const fs::path& checkpoints) {

@@ -21,9 +21,9 @@ std::string args_yaml(const Config& config);
 void write_results(const std::filesystem::path& run_dir, const std::vector<EpochRow>& history);
 void write_args(const Config& config);
 
-/// Writes weights/<name>.safetensors, replaced whole.
-void write_weights(const std::filesystem::path& run_dir, const std::string& name, const NamedTensors& weights,
-                   const Metadata& metadata);
+/// Writes weights/<name>.safetensors, replaced whole, and tells its path within the run folder, size and SHA-256.
+FileDigest write_weights(const std::filesystem::path& run_dir, const std::string& name, const NamedTensors& weights,
+                         const Metadata& metadata);
 
 /// Every finished file of the run folder but checkpoints, by path, with size and SHA-256.
 std::vector<FileDigest> run_files(const std::filesystem::path& run_dir, const std::filesystem::path& checkpoints);

@@ -19,6 +19,12 @@ class YamlWriter {
   void integer_or_auto(const char* name, const std::optional<int64_t>& value, int64_t, int64_t) {
     out_ << name << ": " << (value ? std::to_string(*value) : "auto") << '\n';
   }
+  void device(const char* name, const std::string& value) { out_ << name << ": " << value << '\n'; }
+  void layers(const char* name, const std::vector<std::string>& prefixes) {
+    out_ << name << ": [";
+    for (size_t i = 0; i < prefixes.size(); ++i) out_ << (i == 0 ? "" : ", ") << prefixes[i];
+    out_ << "]\n";
+  }
   std::string text() const { return out_.str(); }
 
  private:
@@ -34,29 +40,34 @@ const std::vector<std::pair<std::string_view, std::string_view>>& refused_argume
       {"pretrained", "set `model.weights` at the top of the config"},
       {"project", "set `run.dir`"},
       {"name", "set `run.name`"},
-      {"exist_ok", "`run.dir` is used as it is"},
+      {"exist_ok", "`run.dir` is used as it is; set another for a run of its own"},
       {"resume", "set `resume.dir` to a checkpoint folder"},
       {"save", "checkpoints and weights are always saved"},
-      {"save_period", "set `checkpoint.every.epochs`"},
-      {"time", "not supported; set `epochs`"},
+      {"task", "only detectors are trained here"},
+      {"mode", "the command says it: tenfold-trainer train"},
+      {"cfg", "this config is the file of all arguments"},
+      {"split", "training takes the data set's train, validation its val"},
       {"rect", "not supported; training pictures are square"},
       {"multi_scale", "not supported; `scale` varies the size of objects"},
       {"single_cls", "not supported; give the data set a single class"},
       {"classes", "not supported; leave other classes out of the data set"},
       {"fraction", "not supported; list fewer images in the data set"},
-      {"label_smoothing", "not supported by this loss"},
-      {"freeze", "not supported"},
       {"dropout", "not supported; detectors have no dropout"},
       {"copy_paste", "not supported; it needs segmentation masks"},
-      {"cutmix", "not supported"},
-      {"bgr", "not supported"},
+      {"overlap_mask", "not supported; it is for segmentation"},
+      {"mask_ratio", "not supported; it is for segmentation"},
+      {"pose", "not supported; it is for key points"},
+      {"kobj", "not supported; it is for key points"},
+      {"cutmix", "not supported; use `mixup` or `mosaic`"},
+      {"bgr", "not supported; store the pictures in the order of channels that the detector will see"},
       {"auto_augment", "not supported; it is for classification"},
       {"erasing", "not supported; it is for classification"},
+      {"crop_fraction", "not supported; it is for classification"},
       {"deterministic", "training is always deterministic on the CPU"},
       {"plots", "pictures are always written"},
       {"verbose", "progress is always reported"},
-      {"profile", "not supported"},
-      {"compile", "not supported"},
+      {"profile", "not supported; `tenfold-trainer inspect` tells what a model costs"},
+      {"compile", "not supported; leave it out"},
   };
   return refused;
 }

@@ -21,7 +21,11 @@ struct TrainArguments {
   int64_t seed = 0;
   std::string amp = "auto";
   std::string cache = "auto";  // decoded pictures in memory: off, auto (up to 1 GiB), ram (as much as needed)
-  std::string device = "auto";
+  std::string device = "auto";  // auto, cpu, cuda (by local rank), cuda:N
+  double time = 0;              // hours over all attempts; overrides epochs; 0: no limit
+  int64_t save_period = -1;     // weights of every so many epochs are kept; -1: of none
+  /// Prefixes of parameter names ("model.0") that do not train; the running statistics of their batch norms rest too.
+  std::vector<std::string> freeze;
   bool cos_lr = false;
   int64_t close_mosaic = 10;  // the last so many epochs train without mosaic and mixup
   double lr0 = 0.01;
@@ -32,9 +36,12 @@ struct TrainArguments {
   double warmup_epochs = 3.0;
   double warmup_momentum = 0.8;
   double warmup_bias_lr = 0.1;
+  double max_grad_norm = 10;         // gradients are scaled down to this L2 norm; 0: never
+  std::string nan_policy = "skip";   // what a gradient that is NaN or infinite does: skip the step, or end the training
   double box = 7.5;  // gains of the losses
   double cls = 0.5;
   double dfl = 1.5;
+  double label_smoothing = 0;  // YOLOv5 alone
   double hsv_h = 0.015;
   double hsv_s = 0.7;
   double hsv_v = 0.4;
@@ -53,7 +60,8 @@ struct TrainArguments {
 /// The one description of every argument: name, place, range. Reading, checking and printing all visit it.
 ///
 /// A visitor has integer(name, int64&, low, high), number(name, double&, low, high), flag(name, bool&),
-/// integer_or_auto(name, optional<int64>&, low, high) and choice(name, string&, words, word for true, word for false).
+/// integer_or_auto(name, optional<int64>&, low, high), choice(name, string&, words, word for true, word for false),
+/// device(name, string&) and layers(name, vector<string>& prefixes).
 template <typename Visitor, typename Arguments>
 void visit_arguments(Visitor&& v, Arguments& a) {
   constexpr double kAny = std::numeric_limits<double>::infinity();
@@ -63,11 +71,14 @@ void visit_arguments(Visitor&& v, Arguments& a) {
   v.integer("batch", a.batch, 1, 65'536);
   v.integer("imgsz", a.imgsz, 32, 4096);
   v.integer_or_auto("workers", a.workers, 0, 64);
-  v.choice("optimizer", a.optimizer, {"auto", "SGD", "AdamW"}, nullptr, nullptr);
+  v.choice("optimizer", a.optimizer, {"auto", "SGD", "AdamW", "Adam"}, nullptr, nullptr);
   v.integer("seed", a.seed, 0, 4'294'967'295);
-  v.choice("amp", a.amp, {"auto", "off"}, "auto", "off");
+  v.choice("amp", a.amp, {"auto", "off", "bf16"}, "auto", "off");
   v.choice("cache", a.cache, {"auto", "ram", "off"}, "ram", "off");
-  v.choice("device", a.device, {"auto", "cpu", "cuda"}, nullptr, nullptr);
+  v.device("device", a.device);
+  v.number("time", a.time, 0, 100'000);
+  v.integer("save_period", a.save_period, -1, kMany);
+  v.layers("freeze", a.freeze);
   v.flag("cos_lr", a.cos_lr);
   v.integer("close_mosaic", a.close_mosaic, 0, kMany);
   v.number("lr0", a.lr0, 0, 10);
@@ -78,9 +89,12 @@ void visit_arguments(Visitor&& v, Arguments& a) {
   v.number("warmup_epochs", a.warmup_epochs, 0, kAny);
   v.number("warmup_momentum", a.warmup_momentum, 0, 0.9999);
   v.number("warmup_bias_lr", a.warmup_bias_lr, 0, 10);
+  v.number("max_grad_norm", a.max_grad_norm, 0, kAny);
+  v.choice("nan_policy", a.nan_policy, {"skip", "end"}, nullptr, nullptr);
   v.number("box", a.box, 0, kAny);
   v.number("cls", a.cls, 0, kAny);
   v.number("dfl", a.dfl, 0, kAny);
+  v.number("label_smoothing", a.label_smoothing, 0, 0.5);
   v.number("hsv_h", a.hsv_h, 0, 1);
   v.number("hsv_s", a.hsv_s, 0, 1);
   v.number("hsv_v", a.hsv_v, 0, 1);

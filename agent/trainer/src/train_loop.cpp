@@ -1,7 +1,12 @@
 #include "train_loop.h"
 
-#include <chrono>
+#include <ATen/ops/tensor.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "freeze.h"
 #include "inspect.h"
 #include "run_folder.h"
 #include "run_pictures.h"
@@ -13,6 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kInspectedSide = 64;  // pixels
+constexpr double kMostEpochs = 1e6;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -67,7 +73,7 @@ Ending stopped(const Training& t, bool with_checkpoint) {
 /// Trains to the end of the cursor's epoch. Returns how the training ends if it ends in the middle.
 std::optional<Ending> train_epoch(Training& t) {
   StepReport report(t);
-  t.model->train();
+  enter_training_mode(*t.model, t.args.freeze);
   auto started = Clock::now();
   double waited = t.loader->wait_seconds();
   while (std::optional<Batch> batch = t.loader->next()) {
@@ -121,6 +127,15 @@ bool judge(Training& t, const EpochRow& row) {
   return best;
 }
 
+/// Weights that save_period keeps are told of as soon as they are written: a later attempt starts with an empty folder.
+void keep_weights(Training& t, const std::shared_ptr<NamedTensors>& weights) {
+  const int64_t epoch = t.progress.finished_epochs;
+  if (t.args.save_period <= 0 || epoch % t.args.save_period != 0) return;
+  t.writer->submit([weights, epoch, dir = t.config.run_dir, metadata = t.weights_metadata, &events = t.events] {
+    events.emit(ArtifactEvent{write_weights(dir, "epoch" + std::to_string(epoch), *weights, metadata)});
+  });
+}
+
 void save_weights(Training& t, bool best) {
   if (!t.is_first_rank()) return;
   auto weights = std::make_shared<NamedTensors>(copy_of_state(*t.ema->model()));
@@ -131,6 +146,7 @@ void save_weights(Training& t, bool best) {
     if (best) write_weights(dir, "best", *weights, metadata);
     write_weights(dir, "last", *weights, metadata);
   });
+  keep_weights(t, weights);
 }
 
 /// Validates the epoch that ended last and tells its result; a checkpoint follows if one is due.
@@ -165,6 +181,17 @@ void finish_epoch(Training& t) {
   if (every && (epoch % *every == 0 || epoch == t.args.epochs)) save_checkpoint(t);
 }
 
+/// Under a limit of time: as many epochs as fit, judged by those so far. Rank 0's clock counts.
+void fit_epochs_to_time(Training& t) {
+  if (t.args.time <= 0) return;
+  const int64_t done = t.progress.cursor.epoch - 1;
+  const double spent = t.progress.seconds + t.progress.epoch.seconds;
+  const double fit = std::floor(t.args.time * 3600 * static_cast<double>(done) / std::max(spent, 1e-9));
+  const at::Tensor epochs = at::tensor({std::clamp(fit, static_cast<double>(done), kMostEpochs)}, at::kDouble);
+  t.ranks->broadcast({epochs});
+  plan_epochs(t, static_cast<int64_t>(epochs.item<double>()));
+}
+
 bool out_of_patience(const Training& t) {
   return t.args.patience > 0 && t.args.val &&
          t.progress.finished_epochs - t.progress.best_epoch >= t.args.patience;
@@ -190,6 +217,7 @@ Ending run_training(Training& t) {
   while (t.progress.finished_epochs < t.args.epochs && !out_of_patience(t)) {
     if (t.progress.cursor.epoch == t.progress.finished_epochs + 1) {
       if (const auto end = train_epoch(t)) return *end;
+      fit_epochs_to_time(t);
       start_epoch(t);  // the next epoch's first batches are made during the validation
     }
     finish_epoch(t);

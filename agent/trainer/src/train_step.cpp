@@ -10,7 +10,6 @@
 namespace tenfold {
 namespace {
 
-constexpr double kMaxGradientNorm = 10;
 /// A single overflow can be an accident of one batch; this many in a row are not.
 constexpr int kMaxSkippedSteps = 5;
 
@@ -38,25 +37,33 @@ bool checkpoint_due(const Training& t) {
   return every && (t.progress.step + 1) % *every == 0;
 }
 
+/// What becomes of a step whose gradient is not finite: told, and the training ends where the policy says so, or where
+/// it happens again and again.
+void skip_step(Training& t) {
+  const std::string step = "step " + std::to_string(t.progress.step + 1);
+  ++t.skipped_in_a_row;
+  const bool ends = t.args.nan_policy == "end";
+  if (ends || t.skipped_in_a_row >= kMaxSkippedSteps) {
+    const std::string when = ends ? "in " + step : "in " + std::to_string(kMaxSkippedSteps) + " steps in a row, the last of them " + step;
+    throw TrainerError(ExitCode::diverged,
+                       "gradients were NaN or infinite " + when + "; try a lower train.lr0 or train.amp: off");
+  }
+  if (t.is_first_rank()) {
+    t.events.emit(WarningEvent{"skipped_step", step + ": the gradient is NaN or infinite; weights left as they are", ""});
+  }
+}
+
 /// Returns whether the step was taken: on no rank it is if the gradient is not finite, for its norm is that of the
 /// averaged gradients and the same everywhere.
 bool take_optimizer_step(Training& t, const StepRates& rates) {
-  const double norm = clip_gradients(t.trainable, kMaxGradientNorm);
+  const double norm = clip_gradients(t.trainable, t.args.max_grad_norm);
   const bool taken = std::isfinite(norm);
   if (taken) {
     t.optimizer->step(rates);
     t.ema->update();
     t.skipped_in_a_row = 0;
-  } else if (++t.skipped_in_a_row >= kMaxSkippedSteps) {
-    throw TrainerError(ExitCode::diverged, "gradients were NaN or infinite in " + std::to_string(kMaxSkippedSteps) +
-                                               " steps in a row, the last of them step " +
-                                               std::to_string(t.progress.step + 1) +
-                                               "; try a lower train.lr0 or train.amp: off");
-  } else if (t.is_first_rank()) {
-    t.events.emit(WarningEvent{"skipped_step",
-                               "step " + std::to_string(t.progress.step + 1) +
-                                   ": the gradient is NaN or infinite; weights left as they are",
-                               ""});
+  } else {
+    skip_step(t);
   }
   for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
   return taken;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "exit_code.h"
+#include "freeze.h"
 #include "run_folder.h"
 #include "sample_order.h"
 
@@ -126,11 +127,20 @@ Metadata metadata_of(const Training& t) {
           {"trainer", std::string("tenfold-trainer ") + TENFOLD_VERSION}};
 }
 
+void check_family(const TrainArguments& arguments, const Detector& model) {
+  if (arguments.label_smoothing == 0) return;
+  throw TrainerError(ExitCode::bad_config, "train.label_smoothing: only YOLOv5's loss smooths labels, and " +
+                                               model.spec().name + " is of family " +
+                                               std::string(to_string(model.family())) + "; leave it at 0");
+}
+
 void build_model(Training& t) {
   const auto nc = static_cast<int>(t.data->names().size());
   const ModelSpec spec = load_model_spec(t.config.arch);
   at::manual_seed(static_cast<uint64_t>(t.config.train.seed));
   t.model = build_detector(spec, nc);
+  check_family(t.config.train, *t.model);
+  freeze(*t.model, t.config.train.freeze);
   if (t.config.weights && !t.config.resume_dir) t.transferred = transfer_weights(*t.model, *t.config.weights);
   const int64_t batches = (t.samples() + t.config.train.batch - 1) / t.config.train.batch;
   t.args = resolve_optimizer(t.config.train, t.config.weights.has_value(), batches * t.config.train.epochs, nc);
@@ -180,6 +190,7 @@ void restore(Training& t) {
   std::copy(saved.rng.begin(), saved.rng.end(), rng.data_ptr<uint8_t>());
   default_generator().set_state(rng);
   t.progress = std::move(saved.progress);
+  if (t.args.time > 0 && t.progress.planned_epochs > 0) plan_epochs(t, t.progress.planned_epochs);
   t.saved_at = {t.progress.step, t.progress.finished_epochs};
   if (t.is_first_rank()) t.best = std::move(saved.best);
 }
@@ -275,6 +286,12 @@ void regroup(Training& t, const Rendezvous& rendezvous) {
   use_ranks(t);
   settle_buckets(t);
   start_epoch(t);
+}
+
+void plan_epochs(Training& t, int64_t epochs) {
+  t.progress.planned_epochs = epochs;
+  t.args.epochs = epochs;
+  t.schedule.epochs = epochs;
 }
 
 void start_epoch(Training& t) {

@@ -81,6 +81,9 @@ void prepare(Training& training);
 /// overwrites the others'.
 void regroup(Training& training, const Rendezvous& rendezvous);
 
+/// Sets how many epochs the training has: under a limit of time, their number is found out on the way.
+void plan_epochs(Training& training, int64_t epochs);
+
 /// Has the loader make the batches of the cursor's epoch from its offset on.
 void start_epoch(Training& training);
 

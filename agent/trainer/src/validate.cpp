@@ -12,6 +12,24 @@ constexpr float kEvaluationConfidence = 0.001F;
 /// Side of the picture that a rank without any shows to the network.
 constexpr int64_t kStandInSide = 64;
 
+/// Eval mode for as long as it lives. Afterwards each module is in its own mode again: frozen layers have another.
+class EvalScope {
+ public:
+  explicit EvalScope(Detector& model) {
+    for (const auto& module : model.modules()) modes_.emplace_back(module, module->is_training());
+    model.eval();
+  }
+  ~EvalScope() {
+    // train() reaches the modules below too, which come later in the list.
+    for (const auto& [module, training] : modes_) module->train(training);
+  }
+  EvalScope(const EvalScope&) = delete;
+  EvalScope& operator=(const EvalScope&) = delete;
+
+ private:
+  std::vector<std::pair<std::shared_ptr<torch::nn::Module>, bool>> modes_;
+};
+
 /// Labels (M, 6) of one image of the batch as class and corners in pixels, (K, 5).
 at::Tensor ground_truth(const at::Tensor& targets, int64_t image, int imgsz) {
   const at::Tensor own = targets.index({targets.select(1, 0) == image});
@@ -55,10 +73,8 @@ LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batc
   } else {
     // The stand-in must not touch the running statistics, and none of its outputs may count; but the graph must reach
     // every parameter, or the others would wait for this rank's gradients for ever.
-    const bool training = model.is_training();
-    model.eval();
+    const EvalScope no_statistics(model);
     raw = model.forward(at::zeros({1, 3, kStandInSide, kStandInSide}, at::TensorOptions().device(device.device)));
-    model.train(training);
     for (at::Tensor& map : raw) map = map.narrow(0, 0, 0);
   }
   LossResult result = loss(raw, batch.targets.to(device.device, /*non_blocking=*/true), size, size);

@@ -2,10 +2,35 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
+
 #include "exit_code.h"
 
 namespace tenfold {
 namespace {
+
+/// Every argument as JSON.
+struct ArgumentsJson {
+  void integer(const char* name, int64_t value, int64_t, int64_t) { json[name] = value; }
+  void number(const char* name, double value, double, double) { json[name] = value; }
+  void flag(const char* name, bool value) { json[name] = value; }
+  void choice(const char* name, const std::string& value, std::initializer_list<const char*>, const char*,
+              const char*) {
+    json[name] = value;
+  }
+  void integer_or_auto(const char* name, const std::optional<int64_t>& value, int64_t, int64_t) {
+    json[name] = value ? nlohmann::json(*value) : nlohmann::json("auto");
+  }
+  void device(const char* name, const std::string& value) { json[name] = value; }
+  void layers(const char* name, const std::vector<std::string>& prefixes) { json[name] = prefixes; }
+
+  nlohmann::json json = nlohmann::json::object();
+};
+
+TrainArguments arguments_of(const std::string& train) {
+  return parse_config(R"({"data": {"kind": "yaml", "path": "a"}, "train": )" + train + "}", "job.json").train;
+}
 
 std::string problems_of(const std::string& json) {
   try {
@@ -51,7 +76,7 @@ TEST(Config, TellsEveryProblemWithItsPath) {
         "model.nc: must be a whole number", "train.epochs: must be a whole number, 1 to 100000, not 0",
         "train.imgsz: must be a multiple of 32", "96 is near 100", "train.lr0: must be a number, 0 to 10, not \"fast\"",
         "train.mosiac: unknown; did you mean `mosaic`?", "train.batch: must be a whole number",
-        "train.optimizer: must be one of \"auto\", \"SGD\", \"AdamW\", not \"Lion\"",
+        "train.optimizer: must be one of \"auto\", \"SGD\", \"AdamW\", \"Adam\", not \"Lion\"",
         "checkpoint.every.hours: unknown", "resume.dir: is required", "colective: unknown; did you mean `collective`?"}) {
     EXPECT_NE(message.find(expected), std::string::npos) << expected << "\nis not in\n" << message;
   }
@@ -67,16 +92,59 @@ TEST(Config, RefusesUnsupportedArgumentsByName) {
   }
 }
 
+TEST(Config, TakesAndRefusesTheArgumentsOfTheContract) {
+  std::ifstream in(std::string(TENFOLD_FIXTURES) + "/trainer-contract/train-arguments.json");
+  const nlohmann::json contract = nlohmann::json::parse(in);
+  nlohmann::json expected = contract.at("taken");
+  expected.update(contract.at("trainer_alone"));
+  ArgumentsJson own;
+  const TrainArguments defaults;
+  visit_arguments(own, defaults);
+  EXPECT_EQ(own.json, expected);
+
+  std::vector<std::string> refused;
+  for (const auto& [name, advice] : refused_arguments()) refused.emplace_back(name);
+  std::sort(refused.begin(), refused.end());
+  auto expected_refusals = contract.at("refused").get<std::vector<std::string>>();
+  std::sort(expected_refusals.begin(), expected_refusals.end());
+  EXPECT_EQ(refused, expected_refusals);
+}
+
 TEST(Config, TakesTheSpellingsOfAmpAndCache) {
-  const auto with = [](const std::string& train) {
-    return parse_config(R"({"data": {"kind": "yaml", "path": "a"}, "train": )" + train + "}", "job.json").train;
-  };
-  EXPECT_EQ(with(R"({"amp": true, "cache": false})").amp, "auto");
-  EXPECT_EQ(with(R"({"amp": true, "cache": false})").cache, "off");
-  EXPECT_EQ(with(R"({"amp": false, "cache": true})").amp, "off");
-  EXPECT_EQ(with(R"({"amp": false, "cache": true})").cache, "ram");
-  EXPECT_EQ(with(R"({"workers": "auto"})").workers, std::nullopt);
-  EXPECT_EQ(with(R"({"workers": 3, "epochs": 5.0})").workers, 3);
+  EXPECT_EQ(arguments_of(R"({"amp": true, "cache": false})").amp, "auto");
+  EXPECT_EQ(arguments_of(R"({"amp": true, "cache": false})").cache, "off");
+  EXPECT_EQ(arguments_of(R"({"amp": false, "cache": true})").amp, "off");
+  EXPECT_EQ(arguments_of(R"({"amp": false, "cache": true})").cache, "ram");
+  EXPECT_EQ(arguments_of(R"({"workers": "auto"})").workers, std::nullopt);
+  EXPECT_EQ(arguments_of(R"({"workers": 3, "epochs": 5.0})").workers, 3);
+}
+
+TEST(Config, TakesTheSpellingsOfDevices) {
+  EXPECT_EQ(arguments_of(R"({"device": 1})").device, "cuda:1");
+  EXPECT_EQ(arguments_of(R"({"device": "0"})").device, "cuda:0");
+  EXPECT_EQ(arguments_of(R"({"device": "cuda:3"})").device, "cuda:3");
+  EXPECT_EQ(arguments_of(R"({"device": "cpu"})").device, "cpu");
+  for (const char* several : {R"("0,1")", "[0, 1]", R"("mps")", "-1", R"("cuda:")", "0.5"}) {
+    EXPECT_NE(problems_of(R"({"data": {"kind": "yaml", "path": "a"}, "train": {"device": )" + std::string(several) +
+                          "}}")
+                  .find("train.device: must be auto, cpu, cuda, or the number of one CUDA device"),
+              std::string::npos)
+        << several;
+  }
+}
+
+TEST(Config, FreezesTheFirstLayersOrTheNamedOnes) {
+  EXPECT_EQ(arguments_of(R"({"freeze": 2})").freeze, (std::vector<std::string>{"model.0", "model.1"}));
+  EXPECT_EQ(arguments_of(R"({"freeze": [4, "model.22.cv3"]})").freeze,
+            (std::vector<std::string>{"model.4", "model.22.cv3"}));
+  EXPECT_TRUE(arguments_of(R"({"freeze": 0})").freeze.empty());
+  for (const char* wrong : {"-1", "true", R"("backbone")", "[1.5]", R"([""])", "5000"}) {
+    EXPECT_NE(
+        problems_of(R"({"data": {"kind": "yaml", "path": "a"}, "train": {"freeze": )" + std::string(wrong) + "}}")
+            .find("train.freeze:"),
+        std::string::npos)
+        << wrong;
+  }
 }
 
 TEST(Config, SaysWhenAFileIsNoJsonOrMissing) {

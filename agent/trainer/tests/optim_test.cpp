@@ -54,12 +54,20 @@ TEST(AdamW, TakesStepsByHand) {
   EXPECT_NEAR(p.item<double>(), 0.999 - 0.01, 1e-6);
 }
 
+TEST(Adam, ItsDecayIsPartOfTheGradient) {
+  const at::Tensor p = parameter_with_gradient(1.0, 0.0);
+  make_adam(only(kWeights, p), 0.1)->step(rates(0.01, 0.9));
+  // The gradient is the decay alone, so the first step is lr whatever its size.
+  EXPECT_NEAR(p.item<double>(), 1 - 0.01, 1e-6);
+}
+
 TEST(Optimizer, StateComesBackAndMakesTheSameStep) {
-  for (const char* name : {"SGD", "AdamW"}) {
+  for (const char* name : {"SGD", "AdamW", "Adam"}) {
     const at::Tensor a = parameter_with_gradient(1.0, 0.5);
     const at::Tensor b = parameter_with_gradient(1.0, 0.5);
     const auto make = [&](const at::Tensor& p) {
-      return std::string(name) == "SGD" ? make_sgd(only(kWeights, p), 0.1) : make_adamw(only(kWeights, p), 0.1);
+      if (std::string(name) == "SGD") return make_sgd(only(kWeights, p), 0.1);
+      return std::string(name) == "Adam" ? make_adam(only(kWeights, p), 0.1) : make_adamw(only(kWeights, p), 0.1);
     };
     const auto first = make(a);
     first->step(rates(0.1, 0.9));
@@ -100,8 +108,11 @@ TEST(ClipGradients, ScalesToTheNormAndSparesWhatIsNotFinite) {
   EXPECT_NEAR(b.grad().item<double>(), 8, 1e-4);
   EXPECT_NEAR(clip_gradients({a, b}, 10), 10, 1e-4);
   EXPECT_NEAR(b.grad().item<double>(), 8, 1e-4);
+  EXPECT_NEAR(clip_gradients({a, b}, 0), 10, 1e-4) << "no limit";
+  EXPECT_NEAR(b.grad().item<double>(), 8, 1e-4);
   b.mutable_grad().fill_(std::numeric_limits<double>::quiet_NaN());
   EXPECT_TRUE(std::isnan(clip_gradients({a, b}, 10)));
+  EXPECT_TRUE(std::isnan(clip_gradients({a, b}, 0)));
   EXPECT_NEAR(a.grad().item<double>(), 6, 1e-4);
 }
 

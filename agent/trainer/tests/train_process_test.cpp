@@ -168,6 +168,52 @@ TEST_F(TrainProcess, ResumesInTheMiddleOfAnEpochBitForBit) {
   }
 }
 
+TEST_F(TrainProcess, ALimitOfTimeDecidesOnTheNumberOfEpochs) {
+  const auto ranks = start(config("short", [](Json& json) {
+                             json["train"]["epochs"] = 100;
+                             json["train"]["time"] = 1e-9;  // less than an epoch takes: the first one is the last
+                           }),
+                           2);
+  for (const auto& rank : ranks) EXPECT_EQ(rank->wait(), 0) << rank->events().back();
+  EXPECT_EQ(ranks[0]->events("epoch").size(), 1U);
+  EXPECT_EQ(ranks[0]->events("checkpoint").size(), 1U);
+  EXPECT_EQ(ranks[0]->events().back()["message"], "1 epoch");
+}
+
+TEST_F(TrainProcess, KeepsTheWeightsOfEveryPeriodAndTellsOfThemAtOnce) {
+  const auto ranks = start(config("kept", [](Json& json) {
+                             json["train"].update({{"save_period", 1}, {"optimizer", "Adam"}, {"freeze", 10}});
+                           }),
+                           1);
+  EXPECT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
+  std::vector<std::string> told;
+  for (const Json& event : ranks[0]->events()) {
+    if (event["type"] == "artifact" || event["type"] == "epoch") told.push_back(event.value("path", "an epoch"));
+  }
+  const auto place = [&](const std::string& what) { return std::find(told.begin(), told.end(), what) - told.begin(); };
+  EXPECT_LT(place("weights/epoch1.safetensors"), place("results.csv"));
+  EXPECT_LT(place("weights/epoch2.safetensors"), place("results.csv"));
+  EXPECT_NE(testing::read_file(folder_ / "kept/weights/epoch1.safetensors"),
+            testing::read_file(folder_ / "kept/weights/epoch2.safetensors"));
+}
+
+TEST_F(TrainProcess, GradientsThatAreNotFiniteAreSkippedOrEndTheTrainingAndAreTold) {
+  const auto diverging = [](const char* policy) {
+    return [policy](Json& json) { json["train"].update({{"box", 1e39}, {"nan_policy", policy}, {"epochs", 5}}); };
+  };
+  const auto ends = start(config("ends", diverging("end")), 1);
+  EXPECT_EQ(ends[0]->wait(), code(ExitCode::diverged));
+  EXPECT_TRUE(ends[0]->events("warning").empty());
+  EXPECT_NE(ends[0]->events().back()["message"].get<std::string>().find("in step 1"), std::string::npos);
+
+  const auto skips = start(config("skips", diverging("skip")), 2);
+  for (const auto& rank : skips) EXPECT_EQ(rank->wait(), code(ExitCode::diverged));
+  const std::vector<Json> warnings = skips[0]->events("warning");
+  ASSERT_EQ(warnings.size(), 4U);
+  EXPECT_EQ(warnings[0]["code"], "skipped_step");
+  EXPECT_NE(skips[0]->events().back()["message"].get<std::string>().find("5 steps in a row"), std::string::npos);
+}
+
 TEST_F(TrainProcess, ASurvivorLeavesWhenItsPeerIsKilled) {
   const auto many_epochs = [](Json& json) { json["train"]["epochs"] = 1000; };
   const auto ranks = start(config("killed", many_epochs), 2);
@@ -224,6 +270,10 @@ TEST_F(TrainProcess, WrongInputEndsWithItsOwnCode) {
   ends_with("typo", [](Json& json) { json["train"]["epoch"] = 3; }, ExitCode::bad_config, "did you mean `epochs`?");
   ends_with("model", [](Json& json) { json["model"]["arch"] = "yolov8q"; }, ExitCode::bad_config, "yolov8q");
   ends_with("classes", [](Json& json) { json["model"]["nc"] = 9; }, ExitCode::bad_config, "3 classes");
+  ends_with("frozen", [](Json& json) { json["train"]["freeze"] = Json::array({"backbone"}); }, ExitCode::bad_config,
+            "nothing called backbone");
+  ends_with("smoothed", [](Json& json) { json["train"]["label_smoothing"] = 0.1; }, ExitCode::bad_config,
+            "only YOLOv5's loss smooths labels");
   ends_with("data", [&](Json& json) { json["data"]["index"] = (folder_ / "none.json").string(); }, ExitCode::bad_data,
             "none.json");
   ends_with("weights", [&](Json& json) { json["model"]["weights"] = (folder_ / "data/index.json").string(); },
