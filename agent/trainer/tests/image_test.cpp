@@ -5,12 +5,14 @@
 #include <turbojpeg.h>
 #include <webp/encode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <functional>
 
 #include "data_fixtures.h"
 #include "image_codec.h"
+#include "rng.h"
 
 namespace tenfold {
 namespace {
@@ -74,11 +76,20 @@ Bytes webp_of(const Image& image) {
   return file;
 }
 
-Bytes jpeg_of(int pixel_format, int subsampling, int width, int height, const Bytes& content) {
+Bytes lossy_webp_of(const Image& image) {
+  uint8_t* data = nullptr;
+  const size_t size =
+      WebPEncodeRGB(image.pixels.data(), image.width, image.height, static_cast<int>(image.stride()), 90, &data);
+  Bytes file(data, data + size);
+  WebPFree(data);
+  return file;
+}
+
+Bytes jpeg_of(int pixel_format, int subsampling, int width, int height, const Bytes& content, int flags = 0) {
   tjhandle handle = tjInitCompress();
   unsigned char* data = nullptr;
   unsigned long size = 0;
-  EXPECT_EQ(tjCompress2(handle, content.data(), width, 0, height, pixel_format, &data, &size, subsampling, 95, 0), 0);
+  EXPECT_EQ(tjCompress2(handle, content.data(), width, 0, height, pixel_format, &data, &size, subsampling, 95, flags), 0);
   Bytes file(data, data + size);
   tjFree(data);
   tjDestroy(handle);
@@ -92,6 +103,16 @@ Bytes with_orientation(const Bytes& jpeg, uint8_t orientation) {
   Bytes file = jpeg;
   file.insert(file.begin() + 2, segment.begin(), segment.end());
   return file;
+}
+
+/// The checksum of PNG chunks (ISO 3309), bit by bit.
+uint32_t crc32_of(std::span<const uint8_t> bytes) {
+  uint32_t crc = 0xFFFFFFFF;
+  for (const uint8_t byte : bytes) {
+    crc ^= byte;
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320 : 0);
+  }
+  return ~crc;
 }
 
 TEST(Image, PngKeepsEveryPixel) {
@@ -218,32 +239,123 @@ TEST(Image, ASoundJpegIsReadAfterDamagedOnes) {
   }
 }
 
-TEST(Image, GarbageNeverCrashes) {
-  std::srand(1);
-  for (const Bytes& sound :
-       {encode_jpeg(two_halves(48, 48)), encode_png(two_halves(48, 48)), webp_of(two_halves(48, 48))})
-    for (int round = 0; round < 300; ++round) {
-      Bytes file = sound;
-      for (int flips = 0; flips < 4; ++flips)
-        file[static_cast<size_t>(std::rand()) % file.size()] ^= static_cast<uint8_t>(1 << (std::rand() % 8));
-      try {
-        const Image image = decode_image(file, {.max_pixels = 1'000'000});
-        EXPECT_GT(image.width, 0);
-      } catch (const ImageError&) {
-      }
+/// Pictures of every kind that is read, small.
+std::vector<Bytes> sound_files() {
+  const Image image = two_halves(48, 40);
+  const Bytes rgb(image.pixels.data(), image.pixels.data() + image.pixels.size());
+  return {encode_jpeg(image),
+          jpeg_of(TJPF_RGB, TJSAMP_444, 48, 40, rgb, TJFLAG_PROGRESSIVE),
+          jpeg_of(TJPF_GRAY, TJSAMP_GRAY, 48, 40, Bytes(48 * 40, 99)),
+          jpeg_of(TJPF_CMYK, TJSAMP_444, 48, 30, Bytes(4 * 48 * 30, 200)),
+          with_orientation(encode_jpeg(image), 6),
+          encode_png(image),
+          png_of(SPNG_COLOR_TYPE_INDEXED, 8, 48, 40, Bytes(48 * 40, 1)),
+          png_of(SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, 16, 48, 40, Bytes(4 * 48 * 40, 7)),
+          webp_of(image),
+          lossy_webp_of(image)};
+}
+
+/// Decodes what may be anything; the picture, if there is one, must be all there.
+void expect_a_picture_or_an_error(const Bytes& file) {
+  for (const int min_long_side : {0, 20}) {
+    try {
+      const Image image = decode_image(file, {.min_long_side = min_long_side, .max_pixels = 1'000'000});
+      EXPECT_GT(image.width, 0);
+      EXPECT_EQ(image.pixels.size(), image.stride() * static_cast<size_t>(image.height));
+    } catch (const ImageError& error) {
+      EXPECT_STRNE(error.what(), "");
     }
+  }
+}
+
+TEST(Image, GarbageNeverCrashes) {
+  for (const Bytes& sound : sound_files()) {
+    expect_a_picture_or_an_error(sound);
+    for (int seed = 0; seed < 300; ++seed) {
+      SampleRng rng(1, 0, seed);
+      Bytes file = sound;
+      for (int64_t flips = rng.below(6) + 1; flips > 0; --flips)
+        file[static_cast<size_t>(rng.below(static_cast<int64_t>(file.size())))] ^= static_cast<uint8_t>(rng.below(255) + 1);
+      if (rng.chance(0.3)) file.resize(static_cast<size_t>(rng.below(static_cast<int64_t>(file.size()) + 1)));
+      expect_a_picture_or_an_error(file);
+    }
+  }
 }
 
 TEST(Image, MoreDeclaredPixelsThanAllowedAreRefusedBeforeDecoding) {
   const Bytes file = encode_png(two_halves(100, 100));
   EXPECT_NE(failure_of([&] { decode_image(file, {.max_pixels = 9999}); }).find("100x100"), std::string::npos);
   EXPECT_NO_THROW(decode_image(file, {.max_pixels = 10'000}));
+}
 
-  Bytes bomb = file;  // the header alone says 60000 x 60000
+/// What decode_image() says of a file that declares more than it may.
+void expect_bomb(const Bytes& file, const std::string& size) {
+  EXPECT_LT(file.size(), 2000U);
+  const std::string failure = failure_of([&] { decode_image(file); });
+  EXPECT_TRUE(testing::mentions(failure, "declares " + size + " pixels, more than the 200000000")) << failure;
+  EXPECT_EQ(failure_of([&] { probe_image(file); }), failure);
+}
+
+TEST(Image, ADecompressionBombIsRefusedByWhatItDeclares) {
+  const Image small = two_halves(16, 16);
+
+  Bytes png = encode_png(small);  // width and height: big-endian, behind the IHDR chunk's name
   const Bytes side{0, 0, 0xEA, 0x60};
-  std::copy(side.begin(), side.end(), bomb.begin() + 16);
-  std::copy(side.begin(), side.end(), bomb.begin() + 20);
-  EXPECT_THROW(decode_image(bomb), ImageError);
+  std::copy(side.begin(), side.end(), png.begin() + 16);
+  std::copy(side.begin(), side.end(), png.begin() + 20);
+  const uint32_t checksum = crc32_of(std::span(png).subspan(12, 17));
+  for (size_t i = 0; i < 4; ++i) png[29 + i] = static_cast<uint8_t>(checksum >> (24 - 8 * i));
+  expect_bomb(png, "60000x60000");
+
+  Bytes jpeg = encode_jpeg(small);  // height and width, behind the start-of-frame segment's length and precision
+  constexpr uint8_t kStartOfFrame[]{0xFF, 0xC0};
+  const auto frame = std::search(jpeg.begin(), jpeg.end(), std::begin(kStartOfFrame), std::end(kStartOfFrame));
+  for (const int at : {5, 7}) frame[at] = 0xFD, frame[at + 1] = 0xE8;
+  expect_bomb(jpeg, "65000x65000");
+
+  Bytes webp = lossy_webp_of(small);  // 14 bits each, behind the key frame's start code; the most is 16383
+  for (const size_t at : {26U, 28U}) webp[at] = 0xFF, webp[at + 1] = 0x3F;
+  expect_bomb(webp, "16383x16383");
+}
+
+TEST(Image, ProgressiveAndUnusualJpegsAreRead) {
+  const Image image = two_halves(64, 40);
+  const Bytes rgb(image.pixels.data(), image.pixels.data() + image.pixels.size());
+  for (const int subsampling : {TJSAMP_444, TJSAMP_422, TJSAMP_420, TJSAMP_440, TJSAMP_411})
+    for (const int flags : {0, TJFLAG_PROGRESSIVE}) {
+      const Image decoded = decode_image(jpeg_of(TJPF_RGB, subsampling, 64, 40, rgb, flags), {.min_long_side = 32});
+      EXPECT_EQ(decoded.width, 32);
+      expect_near(pixel(decoded, 4, 10), {255, 0, 0}, 12);
+      expect_near(pixel(decoded, 28, 10), {0, 0, 255}, 12);
+    }
+}
+
+TEST(Image, AlphaInWebpIsDropped) {
+  const Bytes rgba{10, 200, 30, 0, 10, 200, 30, 255};
+  WebPConfig config;
+  WebPConfigInit(&config);
+  config.lossless = 1, config.exact = 1;  // keeps the colour of what is transparent
+  WebPPicture picture;
+  WebPPictureInit(&picture);
+  picture.use_argb = 1, picture.width = 2, picture.height = 1;
+  WebPPictureImportRGBA(&picture, rgba.data(), 8);
+  WebPMemoryWriter writer;
+  WebPMemoryWriterInit(&writer);
+  picture.writer = WebPMemoryWrite, picture.custom_ptr = &writer;
+  ASSERT_TRUE(WebPEncode(&config, &picture));
+  const Image decoded = decode_image(std::span(writer.mem, writer.size));
+  expect_near(pixel(decoded, 0, 0), {10, 200, 30}, 0);
+  expect_near(pixel(decoded, 1, 0), {10, 200, 30}, 0);
+  WebPMemoryWriterClear(&writer);
+  WebPPictureFree(&picture);
+}
+
+TEST(Image, AnAnimationIsNoPicture) {
+  // An extended header whose animation flag is set, 16x16, without frames.
+  const Bytes file{'R', 'I', 'F', 'F', 22, 0, 0, 0, 'W', 'E', 'B', 'P', 'V', 'P', '8',
+                   'X', 10,  0,   0,   0,  2, 0, 0, 0,   15,  0,   0,   15,  0,   0};
+  const std::string failure = failure_of([&] { decode_image(file); });
+  EXPECT_TRUE(testing::mentions(failure, "WebP: an animation, not a picture")) << failure;
 }
 
 TEST(Image, FailuresSayWhatTheFileIs) {
