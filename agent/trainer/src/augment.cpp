@@ -12,7 +12,7 @@ namespace tenfold {
 
 namespace {
 
-/// Box by its edges, in pixels of a canvas or of the network's square.
+/// Box by its edges, in pixels of a canvas or of the network's input.
 struct Edges {
   double left = 0, top = 0, right = 0, bottom = 0;
   double width() const { return right - left; }
@@ -32,20 +32,21 @@ struct CanvasBox {
 
 /// Pictures laid out before the random view of them is taken, with their boxes in canvas pixels.
 struct Canvas {
-  int size = 0;                                          // square
-  std::vector<std::shared_ptr<const Picture>> pictures;  // keeps the tiles' images
-  std::vector<Tile> tiles;
-  std::vector<CanvasBox> boxes;
+  int width = 0;
+  int height = 0;
+  std::vector<std::shared_ptr<const Picture>> pictures = {};  // keeps the tiles' images
+  std::vector<Tile> tiles = {};
+  std::vector<CanvasBox> boxes = {};
 };
 
 /// Adds a picture whose top left corner lies at (x, y), which may be outside; what the canvas does not hold is cut off.
 void lay(Canvas& canvas, std::shared_ptr<const Picture> picture, int x, int y) {
-  const Image& image = picture->image;
-  const Tile tile{&image,
+  const ImageView& image = picture->image;
+  const Tile tile{image,
                   std::max(x, 0),
                   std::max(y, 0),
-                  std::min(x + image.width, canvas.size),
-                  std::min(y + image.height, canvas.size),
+                  std::min(x + image.width, canvas.width),
+                  std::min(y + image.height, canvas.height),
                   x,
                   y};
   const Edges visible{double(tile.left), double(tile.top), double(tile.right), double(tile.bottom)};
@@ -62,7 +63,7 @@ void lay(Canvas& canvas, std::shared_ptr<const Picture> picture, int x, int y) {
 /// Four pictures that meet in a random point of the middle half of a canvas of twice the size: mosaic (YOLOv4, 2020,
 /// section 3.3). Which corner sample `id` gets is random as well.
 Canvas mosaic_canvas(int64_t id, int64_t dataset_size, int size, SampleRng& rng, const PictureSource& pictures) {
-  Canvas canvas{2 * size, {}, {}, {}};
+  Canvas canvas{2 * size, 2 * size};
   const int meet_x = static_cast<int>(std::lround(rng.uniform(0.5 * size, 1.5 * size)));
   const int meet_y = static_cast<int>(std::lround(rng.uniform(0.5 * size, 1.5 * size)));
   std::array<int64_t, 4> ids{};
@@ -78,10 +79,10 @@ Canvas mosaic_canvas(int64_t id, int64_t dataset_size, int size, SampleRng& rng,
   return canvas;
 }
 
-Canvas single_canvas(int64_t id, int size, const PictureSource& pictures) {
-  Canvas canvas{size, {}, {}, {}};
+Canvas single_canvas(int64_t id, PlanarOut out, const PictureSource& pictures) {
+  Canvas canvas{out.width, out.height};
   auto picture = pictures(id);
-  const int x = (size - picture->image.width) / 2, y = (size - picture->image.height) / 2;
+  const int x = (out.width - picture->image.width) / 2, y = (out.height - picture->image.height) / 2;
   lay(canvas, std::move(picture), x, y);
   return canvas;
 }
@@ -90,16 +91,15 @@ double radians(double degrees) {
   return degrees * std::numbers::pi / 180;
 }
 
-/// A random view: canvas -> network square. The canvas' centre goes, turned, scaled, sheared, to about the square's
-/// centre.
+/// A random view: canvas -> network input. The canvas' centre goes, turned, scaled, sheared, to about the input's centre.
 struct View {
-  Transform to_square;
+  Transform to_input;
   double scale = 1;
 };
 
-View random_view(int canvas_size, int size, const AugmentOptions& options, SampleRng& rng) {
+View random_view(const Canvas& canvas, PlanarOut out, const AugmentOptions& options, SampleRng& rng) {
   const auto around_zero = [&](double limit) { return rng.uniform(-limit, limit); };
-  const Transform centred = Transform::translation(-canvas_size / 2.0, -canvas_size / 2.0);
+  const Transform centred = Transform::translation(-canvas.width / 2.0, -canvas.height / 2.0);
   Transform perspective;
   perspective.m[6] = around_zero(options.perspective);
   perspective.m[7] = around_zero(options.perspective);
@@ -111,11 +111,11 @@ View random_view(int canvas_size, int size, const AugmentOptions& options, Sampl
   Transform shear;
   shear.m[1] = std::tan(radians(around_zero(options.shear)));
   shear.m[3] = std::tan(radians(around_zero(options.shear)));
-  const double x = rng.uniform(0.5 - options.translate, 0.5 + options.translate) * size;
-  const double y = rng.uniform(0.5 - options.translate, 0.5 + options.translate) * size;
+  const double x = rng.uniform(0.5 - options.translate, 0.5 + options.translate) * out.width;
+  const double y = rng.uniform(0.5 - options.translate, 0.5 + options.translate) * out.height;
   Transform flip;
-  if (rng.chance(options.fliplr)) flip = Transform{{-1, 0, double(size), 0, 1, 0, 0, 0, 1}} * flip;
-  if (rng.chance(options.flipud)) flip = Transform{{1, 0, 0, 0, -1, double(size), 0, 0, 1}} * flip;
+  if (rng.chance(options.fliplr)) flip = Transform{{-1, 0, double(out.width), 0, 1, 0, 0, 0, 1}} * flip;
+  if (rng.chance(options.flipud)) flip = Transform{{1, 0, 0, 0, -1, double(out.height), 0, 0, 1}} * flip;
   return {flip * Transform::translation(x, y) * shear * turn * perspective * centred, scale};
 }
 
@@ -137,28 +137,28 @@ bool worth_keeping(const Edges& before, double scale, const Edges& shown) {
          std::max(w / h, h / w) < kMaxAspect;
 }
 
-Label normalised(int cls, const Edges& box, double size) {
-  return {cls, static_cast<float>((box.left + box.right) / 2 / size),
-          static_cast<float>((box.top + box.bottom) / 2 / size), static_cast<float>(box.width() / size),
-          static_cast<float>(box.height() / size)};
+Label normalised(int cls, const Edges& box, PlanarOut out) {
+  return {cls, static_cast<float>((box.left + box.right) / 2 / out.width),
+          static_cast<float>((box.top + box.bottom) / 2 / out.height), static_cast<float>(box.width() / out.width),
+          static_cast<float>(box.height() / out.height)};
 }
 
-void append_labels(const Canvas& canvas, const View& view, int size, std::vector<Label>& labels) {
-  const Edges square{0, 0, double(size), double(size)};
+void append_labels(const Canvas& canvas, const View& view, PlanarOut out, std::vector<Label>& labels) {
+  const Edges input{0, 0, double(out.width), double(out.height)};
   for (const CanvasBox& box : canvas.boxes) {
-    const Edges shown = clip(transformed(box.edges, view.to_square), square);
-    if (worth_keeping(box.edges, view.scale, shown)) labels.push_back(normalised(box.cls, shown, size));
+    const Edges shown = clip(transformed(box.edges, view.to_input), input);
+    if (worth_keeping(box.edges, view.scale, shown)) labels.push_back(normalised(box.cls, shown, out));
   }
 }
 
 /// One training picture before mixing and colours.
 void render_scene(int64_t id, int64_t dataset_size, const AugmentOptions& options, SampleRng& rng,
                   const PictureSource& pictures, PlanarOut out, std::vector<Label>& labels) {
-  const Canvas canvas = rng.chance(options.mosaic) ? mosaic_canvas(id, dataset_size, out.size, rng, pictures)
-                                                   : single_canvas(id, out.size, pictures);
-  const View view = random_view(canvas.size, out.size, options, rng);
-  render(canvas.tiles, view.to_square.inverse(), out);
-  append_labels(canvas, view, out.size, labels);
+  const Canvas canvas = rng.chance(options.mosaic) ? mosaic_canvas(id, dataset_size, out.width, rng, pictures)
+                                                   : single_canvas(id, out, pictures);
+  const View view = random_view(canvas, out, options, rng);
+  render(canvas.tiles, view.to_input.inverse(), out);
+  append_labels(canvas, view, out, labels);
 }
 
 /// Beta(32, 32): the 32nd smallest of 63 uniform numbers has this distribution.
@@ -195,21 +195,22 @@ FittedSize fit_into_square(int width, int height, int size) {
 }
 
 LetterboxInfo letterbox(const Picture& picture, PlanarOut out, std::vector<Label>& labels) {
-  const Image& image = picture.image;
-  const int pad_x = (out.size - image.width) / 2, pad_y = (out.size - image.height) / 2;
-  const Tile tile{&image, pad_x, pad_y, pad_x + image.width, pad_y + image.height, pad_x, pad_y};
+  const ImageView& image = picture.image;
+  const int pad_x = (out.width - image.width) / 2, pad_y = (out.height - image.height) / 2;
+  const Tile tile{image, pad_x, pad_y, pad_x + image.width, pad_y + image.height, pad_x, pad_y};
   render({&tile, 1}, Transform{}, out);
 
   labels.clear();
   for (const Label& label : picture.labels) {
-    const auto along = [&](float centre, int side, int pad) {
-      return static_cast<float>((double(centre) * side + pad) / out.size);
+    const auto along = [](float centre, int side, int pad, int all) {
+      return static_cast<float>((double(centre) * side + pad) / all);
     };
-    labels.push_back({label.cls, along(label.cx, image.width, pad_x), along(label.cy, image.height, pad_y),
-                      along(label.w, image.width, 0), along(label.h, image.height, 0)});
+    labels.push_back({label.cls, along(label.cx, image.width, pad_x, out.width),
+                      along(label.cy, image.height, pad_y, out.height), along(label.w, image.width, 0, out.width),
+                      along(label.h, image.height, 0, out.height)});
   }
-  const float scale =
-      static_cast<float>(out.size) / static_cast<float>(std::max(picture.original_width, picture.original_height));
+  const float scale = static_cast<float>(std::max(image.width, image.height)) /
+                      static_cast<float>(std::max(picture.original_width, picture.original_height));
   return {scale, static_cast<float>(pad_x), static_cast<float>(pad_y), picture.original_width, picture.original_height};
 }
 
@@ -219,7 +220,7 @@ std::vector<Label> augment(int64_t id, int64_t dataset_size, const AugmentOption
   render_scene(id, dataset_size, options, rng, pictures, out, labels);
   if (rng.chance(options.mixup)) {
     PixelBuffer other(3 * out.plane());
-    const PlanarOut other_out{other.data(), out.size};
+    const PlanarOut other_out{other.data(), out.width, out.height};
     render_scene(rng.below(dataset_size), dataset_size, options, rng, pictures, other_out, labels);
     blend_into(out, other.data(), mixup_ratio(rng));
   }

@@ -8,6 +8,7 @@
 
 #include "dataset.h"
 #include "image.h"
+#include "pixel_rows.h"
 #include "rng.h"
 
 namespace tenfold {
@@ -28,7 +29,7 @@ struct AugmentOptions {
   float mixup = 0.0f;        // probability of blending with a second picture
 };
 
-/// How a picture was fitted into the network's square: input = original * scale + pad, in pixels.
+/// How a picture was fitted into the network's input: input = original * scale + pad, in pixels.
 struct LetterboxInfo {
   float scale = 1.0f;
   float pad_x = 0.0f;
@@ -37,9 +38,10 @@ struct LetterboxInfo {
   int original_height = 0;
 };
 
-/// A picture at the working size (longer side = the network's input size) with its labels.
+/// A picture at the working size (longer side = the network's input size) with its labels. Whoever gives it keeps the
+/// pixels.
 struct Picture {
-  Image image;
+  ImageView image;
   std::span<const Label> labels;
   int original_width = 0;  // of the file's picture
   int original_height = 0;
@@ -48,11 +50,16 @@ struct Picture {
 /// Gives the picture of a sample id; a corrupt one comes as a grey picture without labels.
 using PictureSource = std::function<std::shared_ptr<const Picture>(int64_t id)>;
 
-/// Where a network input goes: planar RGB, `size` x `size`, (3, S, S), in memory of the caller.
+/// Where a network input goes: planar RGB, (3, H, W), in memory of the caller.
 struct PlanarOut {
   uint8_t* data = nullptr;
-  int size = 0;
-  size_t plane() const { return static_cast<size_t>(size) * static_cast<size_t>(size); }
+  int width = 0;
+  int height = 0;
+  size_t plane() const { return static_cast<size_t>(width) * static_cast<size_t>(height); }
+  PlanarRow row(int y) const {
+    uint8_t* const r = data + static_cast<size_t>(y) * static_cast<size_t>(width);
+    return {r, r + plane(), r + 2 * plane()};
+  }
 };
 
 /// Size of a picture fitted into a square: the longer side becomes `size`, the other keeps the proportion (at least 1).
@@ -62,11 +69,11 @@ struct FittedSize {
 };
 FittedSize fit_into_square(int width, int height, int size);
 
-/// Fits `picture` centred into the square on grey. `labels` are set to its labels, normalised to the square.
+/// Lays `picture`, which must not be larger, centred on grey. `labels` are set to its labels, normalised to the input.
 LetterboxInfo letterbox(const Picture& picture, PlanarOut out, std::vector<Label>& labels);
 
 /// The training picture of sample `id`: a function of its arguments and `rng`'s state alone. `dataset_size` bounds the
-/// ids that mosaic and mixup draw from. Returns its labels, normalised to the square.
+/// ids that mosaic and mixup draw from. Mosaics need a square input. Returns its labels, normalised to the input.
 std::vector<Label> augment(int64_t id, int64_t dataset_size, const AugmentOptions& options, SampleRng rng,
                            const PictureSource& pictures, PlanarOut out);
 

@@ -16,7 +16,7 @@ Image image_from_tensor(const at::Tensor& planar) {
 
 Image batch_picture(const Batch& batch, const std::vector<std::string>& names, int max_images) {
   const int64_t count = std::min<int64_t>(batch.images.size(0), max_images);
-  const auto size = static_cast<float>(batch.images.size(3));
+  const auto height = static_cast<float>(batch.images.size(2)), width = static_cast<float>(batch.images.size(3));
   std::vector<std::vector<DrawnBox>> boxes(static_cast<size_t>(count));
   const auto targets = batch.targets.accessor<float, 2>();
   for (int64_t row = 0; row < targets.size(0); ++row) {
@@ -24,8 +24,8 @@ Image batch_picture(const Batch& batch, const std::vector<std::string>& names, i
     const auto image = static_cast<size_t>(target[0]);
     if (image >= boxes.size()) continue;
     const auto cls = static_cast<size_t>(target[1]);
-    boxes[image].push_back({(target[2] - target[4] / 2) * size, (target[3] - target[5] / 2) * size,
-                            (target[2] + target[4] / 2) * size, (target[3] + target[5] / 2) * size,
+    boxes[image].push_back({(target[2] - target[4] / 2) * width, (target[3] - target[5] / 2) * height,
+                            (target[2] + target[4] / 2) * width, (target[3] + target[5] / 2) * height,
                             static_cast<int>(cls), cls < names.size() ? names[cls] : std::to_string(cls)});
   }
   std::vector<Image> pictures;

@@ -63,6 +63,10 @@ std::span<const Label> Dataset::labels(int64_t id) const {
   return std::span(storage_->labels).subspan(record.first_label, record.label_count);
 }
 
+const std::string& Dataset::name(int64_t id) const {
+  return storage_->samples.at(static_cast<size_t>(id)).name;
+}
+
 void Dataset::Storage::add(SampleRecord record, const std::vector<Label>& its_labels) {
   record.first_label = labels.size();
   record.label_count = its_labels.size();

@@ -54,8 +54,9 @@ class Dataset {
   const std::vector<std::string>& names() const;
   /// Throws std::out_of_range for an id that is not in 0..size()-1.
   Sample sample(int64_t id) const;
-  /// The labels alone, without touching the image file.
+  /// The labels, or the name, alone, without touching the image file.
   std::span<const Label> labels(int64_t id) const;
+  const std::string& name(int64_t id) const;
   /// What was put right silently, for people to read: double labels that were dropped, and the like.
   const std::vector<std::string>& warnings() const;
 

@@ -15,6 +15,9 @@ class ImageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Readers of pixel pairs may touch so many bytes just past the last pixel; they weigh them with zero.
+inline constexpr size_t kPixelSlack = 16;
+
 /// Memory for pixels, borrowed from a pool of the process and given back on destruction. The pages of a freshly mapped
 /// buffer fault on first touch, which costs up to six times the decoding itself; a pooled one has been touched before.
 class PixelBuffer {
@@ -44,6 +47,17 @@ struct Rgb {
 /// Padding of letterboxed pictures, as all YOLO tools use it.
 inline constexpr Rgb kGrey{114, 114, 114};
 
+/// Pixels that something else owns: RGB, 8 bits a channel, rows of 3*width bytes without gaps (HWC). Behind the last row
+/// at least kPixelSlack bytes more can be read.
+struct ImageView {
+  int width = 0;
+  int height = 0;
+  const uint8_t* pixels = nullptr;
+
+  size_t stride() const { return static_cast<size_t>(width) * 3; }  // bytes from row to row
+  const uint8_t* row(int y) const { return pixels + static_cast<size_t>(y) * stride(); }
+};
+
 /// RGB, 8 bits a channel, rows of 3*width bytes without gaps (HWC).
 struct Image {
   int width = 0;
@@ -56,6 +70,7 @@ struct Image {
   Image clone() const;
 
   bool empty() const { return width == 0 || height == 0; }
+  ImageView view() const { return {width, height, pixels.data()}; }
   size_t stride() const { return static_cast<size_t>(width) * 3; }  // bytes from row to row
   uint8_t* row(int y) { return pixels.data() + static_cast<size_t>(y) * stride(); }
   const uint8_t* row(int y) const { return pixels.data() + static_cast<size_t>(y) * stride(); }

@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -10,7 +12,6 @@
 #include <mutex>
 #include <stdexcept>
 #include <thread>
-#include <unordered_set>
 #include <utility>
 
 #include "image.h"
@@ -21,15 +22,19 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// The largest stride of the networks: sides of their inputs are multiples of it.
+constexpr int kShapeStep = 32;  // pixels
+
 /// Memory for a batch: from the pixel pool, to which it returns when the last tensor that views it is gone.
-at::Tensor batch_memory(int64_t count, int64_t size, bool pinned) {
+at::Tensor batch_memory(int64_t count, FittedSize size, bool pinned) {
   const auto options = at::TensorOptions(at::kByte);
-  if (pinned) return at::empty({count, 3, size, size}, options.pinned_memory(true));
-  if (count == 0) return at::empty({0, 3, size, size}, options);
-  auto memory = std::make_shared<PixelBuffer>(static_cast<size_t>(count * 3 * size * size));
+  const std::array<int64_t, 4> shape{count, 3, size.height, size.width};
+  if (pinned) return at::empty(shape, options.pinned_memory(true));
+  if (count == 0) return at::empty(shape, options);
+  auto memory = std::make_shared<PixelBuffer>(static_cast<size_t>(count * 3 * size.height * size.width));
   uint8_t* const data = memory->data();
   return at::from_blob(
-      data, {count, 3, size, size}, [memory](void*) {}, options);
+      data, shape, [memory](void*) {}, options);
 }
 
 /// (M, 6): index in the batch, class, cx, cy, w, h.
@@ -48,15 +53,17 @@ at::Tensor targets_of(const std::vector<std::vector<Label>>& labels) {
 
 /// A batch whose samples are being made, each by whichever thread is free.
 struct BatchInMaking {
-  BatchInMaking(std::vector<int64_t> sample_ids, const LoaderOptions& options)
+  BatchInMaking(std::vector<int64_t> sample_ids, FittedSize input_size, bool pinned)
       : ids(std::move(sample_ids)),
-        images(batch_memory(static_cast<int64_t>(ids.size()), options.imgsz, options.pinned)),
+        size(input_size),
+        images(batch_memory(static_cast<int64_t>(ids.size()), size, pinned)),
         labels(ids.size()),
         letterbox(ids.size()),
         corrupt(ids.size()),
         missing(ids.size()) {}
 
   std::vector<int64_t> ids;
+  FittedSize size;
   at::Tensor images;
   // One an image: threads write to different elements.
   std::vector<std::vector<Label>> labels;
@@ -69,8 +76,13 @@ struct BatchInMaking {
 class Run {
  public:
   Run(PictureStore& store, const LoaderOptions& options, int64_t epoch, std::vector<std::vector<int64_t>> batches,
-      std::optional<AugmentOptions> augment_options)
-      : store_(store), options_(options), epoch_(epoch), batches_(std::move(batches)), augment_(augment_options) {
+      std::vector<std::vector<int64_t>> shaped_by, std::optional<AugmentOptions> augment_options)
+      : store_(store),
+        options_(options),
+        epoch_(epoch),
+        batches_(std::move(batches)),
+        shaped_by_(std::move(shaped_by)),
+        augment_(augment_options) {
     for (int i = 0; i < options_.prefetch; ++i) begin_batch();
     for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
   }
@@ -89,14 +101,9 @@ class Run {
 
   /// The next batch in order, complete; null after the last.
   std::unique_ptr<BatchInMaking> next() {
-    std::unique_lock lock(mutex_);
     if (window_.empty()) return nullptr;
-    sample_done_.wait(lock, [this] { return failure_ != nullptr || window_.front()->missing == 0; });
-    if (failure_ != nullptr) std::rethrow_exception(failure_);
-    auto batch = std::move(window_.front());
-    window_.pop_front();
+    auto batch = finished_front();
     begin_batch();
-    work_there_.notify_all();
     return batch;
   }
 
@@ -106,11 +113,41 @@ class Run {
     size_t index;
   };
 
+  std::unique_ptr<BatchInMaking> finished_front() {
+    std::unique_lock lock(mutex_);
+    sample_done_.wait(lock, [this] { return failure_ != nullptr || window_.front()->missing == 0; });
+    if (failure_ != nullptr) std::rethrow_exception(failure_);
+    auto batch = std::move(window_.front());
+    window_.pop_front();
+    return batch;
+  }
+
   void begin_batch() {
     if (begun_ == batches_.size()) return;
-    window_.push_back(std::make_unique<BatchInMaking>(std::move(batches_[begun_++]), options_));
-    for (size_t i = 0; i < window_.back()->ids.size(); ++i) jobs_.push_back({window_.back().get(), i});
+    const FittedSize size = input_size(begun_);
+    auto batch = std::make_unique<BatchInMaking>(std::move(batches_[begun_++]), size, options_.pinned);
+    {
+      const std::lock_guard lock(mutex_);
+      for (size_t i = 0; i < batch->ids.size(); ++i) jobs_.push_back({batch.get(), i});
+      window_.push_back(std::move(batch));
+    }
+    work_there_.notify_all();
   }
+
+  /// Of batch `index`: square, or the least rectangle of whole strides that holds the pictures that shape it.
+  FittedSize input_size(size_t index) {
+    if (shaped_by_.empty()) return {options_.imgsz, options_.imgsz};
+    FittedSize least{kShapeStep, kShapeStep};
+    for (const int64_t id : shaped_by_[index]) {
+      const auto size = store_.fitted_size(id);
+      if (!size) continue;  // corrupt: it fits anywhere
+      least.width = std::max(least.width, whole_steps(size->width));
+      least.height = std::max(least.height, whole_steps(size->height));
+    }
+    return least;
+  }
+
+  static int whole_steps(int side) { return (side + kShapeStep - 1) / kShapeStep * kShapeStep; }
 
   void work() {
     while (const auto job = take_job()) {
@@ -138,7 +175,7 @@ class Run {
   void make_sample(BatchInMaking& batch, size_t index) {
     const int64_t id = batch.ids[index];
     std::vector<Corrupt>& corrupt = batch.corrupt[index];
-    PlanarOut out{batch.images.data_ptr<uint8_t>(), options_.imgsz};
+    PlanarOut out{batch.images.data_ptr<uint8_t>(), batch.size.width, batch.size.height};
     out.data += index * 3 * out.plane();
     if (augment_) {
       batch.labels[index] = augment(
@@ -152,14 +189,16 @@ class Run {
   PictureStore& store_;
   const LoaderOptions& options_;
   const int64_t epoch_;
+  // Of the caller's thread alone.
   std::vector<std::vector<int64_t>> batches_;
-  const std::optional<AugmentOptions> augment_;
-
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable work_there_, sample_done_;
-  std::deque<std::unique_ptr<BatchInMaking>> window_;  // in order; the front one is delivered next
-  std::deque<Job> jobs_;
+  std::vector<std::vector<int64_t>> shaped_by_;
   size_t begun_ = 0;
+  std::deque<std::unique_ptr<BatchInMaking>> window_;  // in order; the front one is delivered next
+
+  const std::optional<AugmentOptions> augment_;
+  std::mutex mutex_;  // guards what follows, and how many samples the batches miss
+  std::condition_variable work_there_, sample_done_;
+  std::deque<Job> jobs_;
   bool stopping_ = false;
   std::exception_ptr failure_;
   std::vector<std::thread> threads_;
@@ -169,7 +208,7 @@ class Run {
 
 struct Loader::Impl {
   Impl(Dataset dataset, const LoaderOptions& loader_options)
-      : options(loader_options), store(std::move(dataset), options.imgsz, options.cache_bytes) {}
+      : options(loader_options), store(std::move(dataset), options.imgsz, options.cache_bytes, options.folder) {}
 
   /// What was met in the batch and not reported before. In the order of the samples, so that it does not depend on
   /// which thread met it first.
@@ -183,7 +222,7 @@ struct Loader::Impl {
 
   LoaderOptions options;
   PictureStore store;
-  std::unordered_set<int64_t> reported;
+  std::set<int64_t> reported;
   std::chrono::duration<double> waited{0};
   std::unique_ptr<Run> run;  // last: its threads use the members above
 };
@@ -196,9 +235,13 @@ Loader::Loader(Dataset dataset, LoaderOptions options) {
 
 Loader::~Loader() = default;
 
-void Loader::start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment) {
+void Loader::start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment,
+                   std::vector<std::vector<int64_t>> shaped_by) {
+  if (!shaped_by.empty() && (shaped_by.size() != batches.size() || (augment && augment->mosaic > 0)))
+    throw std::invalid_argument("Loader: rectangles need a list of ids for each batch, and no mosaics");
   impl_->run.reset();  // before the next one begins: the machine has few cores
-  impl_->run = std::make_unique<Run>(impl_->store, impl_->options, epoch, std::move(batches), augment);
+  impl_->run = std::make_unique<Run>(impl_->store, impl_->options, epoch, std::move(batches), std::move(shaped_by),
+                                     augment);
 }
 
 std::optional<Batch> Loader::next() {
@@ -209,6 +252,10 @@ std::optional<Batch> Loader::next() {
   if (made == nullptr) return std::nullopt;
   return Batch{made->images, targets_of(made->labels), std::move(made->ids), std::move(made->letterbox),
                impl_->unreported(std::move(made->corrupt))};
+}
+
+const std::set<int64_t>& Loader::corrupt_ids() const {
+  return impl_->reported;
 }
 
 double Loader::wait_seconds() const {

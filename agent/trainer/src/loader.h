@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,8 @@
 namespace tenfold {
 
 struct Batch {
-  at::Tensor images;   // uint8 (B, 3, S, S), RGB
-  at::Tensor targets;  // float (M, 6): index in the batch, class, cx, cy, w, h normalised to the S square
+  at::Tensor images;   // uint8 (B, 3, H, W), RGB; H = W = imgsz unless the batch has a rectangle of its own
+  at::Tensor targets;  // float (M, 6): index in the batch, class, cx, cy, w, h normalised to the H x W input
   std::vector<int64_t> ids;
   std::vector<LetterboxInfo> letterbox;  // one an image; meaningful only without augmentation
   std::vector<Corrupt> corrupt;          // met while making this batch; each id once in the loader's life
@@ -28,6 +29,7 @@ struct LoaderOptions {
   int threads = 2;
   int prefetch = 4;                        // batches made ahead, at most
   int64_t cache_bytes = int64_t{1} << 30;  // decoded, resized pictures kept in memory up to this; 0: none
+  std::shared_ptr<PictureFolder> folder;   // where such pictures are kept in files; may be null
   bool pinned = false;                     // page-locked batches for copies to a GPU
 };
 
@@ -43,10 +45,18 @@ class Loader {
   /// Begins to make the batches (lists of sample ids; an empty list gives an empty batch) of `epoch`, dropping what an
   /// earlier start has left over. Without `augment` pictures are letterboxed only. Starting the next epoch as soon as
   /// the last batch of this one is there lets its first batches be made during validation.
-  void start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment);
+  ///
+  /// With `shaped_by`, a list of ids for each batch, the batch is the least rectangle whose sides are multiples of 32 that
+  /// holds those ids' pictures. Ranks that give the ids of the whole global batch get the same shape, whatever they take
+  /// of it themselves. Mosaics need a square: `augment` must have none then.
+  void start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment,
+             std::vector<std::vector<int64_t>> shaped_by = {});
 
   /// The next batch; waits for it. nullopt after the last. Rethrows what went wrong in a thread.
   std::optional<Batch> next();
+
+  /// The images that could not be read so far, as far as they were met in batches that were handed out.
+  const std::set<int64_t>& corrupt_ids() const;
 
   /// Seconds that next() has waited since the loader was made.
   double wait_seconds() const;

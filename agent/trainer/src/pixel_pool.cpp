@@ -14,8 +14,6 @@ namespace tenfold {
 namespace {
 
 constexpr size_t kAlignment = 64;
-// Readers of pixel pairs may touch the bytes just past the last pixel; they weigh them with zero.
-constexpr size_t kSlack = 16;
 constexpr size_t kSmallestClass = 4096;
 // More than this is not kept for reuse but given back to the system.
 constexpr size_t kKeptBytes = size_t{256} << 20;
@@ -70,7 +68,7 @@ Pool& pool() {
 
 }  // namespace
 
-PixelBuffer::PixelBuffer(size_t bytes) : size_(bytes), capacity_(size_class(bytes + kSlack)) {
+PixelBuffer::PixelBuffer(size_t bytes) : size_(bytes), capacity_(size_class(bytes + kPixelSlack)) {
   data_ = pool().take(capacity_);
 }
 

@@ -40,43 +40,24 @@ Span where_between(int64_t start, int64_t step, int64_t low, int64_t high, Span 
           static_cast<int>(std::clamp<int64_t>(end, within.begin, within.end))};
 }
 
-/// Where a sample lies between two neighbouring pixels of a line: the first one, and the weight of the second in 1/256.
-struct Between {
-  int first = 0;
-  uint32_t second_weight = 0;
-};
-
 /// `coordinate` is fixed-point and continuous; pixel centres lie at halves. Beyond the outer centres the edge repeats.
 Between neighbours(int64_t coordinate, int length) {
   const int64_t from_centre = std::clamp<int64_t>(coordinate - kOne / 2, 0, (length - 1) * kOne);
-  return {static_cast<int>(from_centre >> kFraction), static_cast<uint32_t>(from_centre >> (kFraction - 8)) & 255};
+  return {static_cast<int32_t>(from_centre >> kFraction), static_cast<int32_t>(from_centre >> (kFraction - 8)) & 255};
 }
 
 /// The row below, or the same one at the bottom edge (where its weight is zero).
-const uint8_t* next_row(const Image& image, int y) {
+const uint8_t* next_row(const ImageView& image, int y) {
   return image.row(std::min(y + 1, image.height - 1));
 }
 
-/// One output pixel from the 2x2 pixels around (x, y). May read the pixel right of the last one, with weight zero.
-void sample(const Image& image, Between x, Between y, uint8_t* out) {
-  const uint8_t* upper = image.row(y.first) + 3 * x.first;
-  const uint8_t* lower = next_row(image, y.first) + 3 * x.first;
-  for (int c = 0; c < 3; ++c) {
-    const uint32_t left = upper[c] * (256 - y.second_weight) + lower[c] * y.second_weight;
-    const uint32_t right = upper[c + 3] * (256 - y.second_weight) + lower[c + 3] * y.second_weight;
-    out[c] = static_cast<uint8_t>((left * (256 - x.second_weight) + right * x.second_weight + (1U << 15)) >> 16);
-  }
+/// The 2x2 pixels around (x, y).
+Square square_at(const ImageView& image, Between x, Between y) {
+  return {image.row(y.first) + 3 * x.first, next_row(image, y.first) + 3 * x.first, y.second_weight, x.second_weight};
 }
 
-void split_planes(const uint8_t* interleaved, PlanarOut out, int y) {
-  uint8_t* r = out.data + static_cast<size_t>(y) * static_cast<size_t>(out.size);
-  uint8_t* g = r + out.plane();
-  uint8_t* b = g + out.plane();
-  for (int x = 0; x < out.size; ++x) {
-    r[x] = interleaved[3 * x];
-    g[x] = interleaved[3 * x + 1];
-    b[x] = interleaved[3 * x + 2];
-  }
+void fill_grey(PlanarRow row, int width) {
+  for (uint8_t* plane : {row.r, row.g, row.b}) std::memset(plane, kGrey.r, static_cast<size_t>(width));
 }
 
 /// Draws output rows of affine views.
@@ -91,13 +72,12 @@ class AffineRenderer {
         y_per_v_(fixed(to_canvas.m[4])),
         // Output pixel centres lie at halves, too.
         x_start_(fixed(to_canvas.m[2] + (to_canvas.m[0] + to_canvas.m[1]) / 2)),
-        y_start_(fixed(to_canvas.m[5] + (to_canvas.m[3] + to_canvas.m[4]) / 2)),
-        row_(3 * static_cast<size_t>(out.size)) {}
+        y_start_(fixed(to_canvas.m[5] + (to_canvas.m[3] + to_canvas.m[4]) / 2)) {}
 
   void render() {
     if (y_per_u_ == 0 && x_per_v_ == 0) prepare_columns();
-    for (int v = 0; v < out_.size; ++v) {
-      std::memset(row_.data(), kGrey.r, row_.size());
+    for (int v = 0; v < out_.height; ++v) {
+      fill_grey(out_.row(v), out_.width);
       for (size_t t = 0; t < tiles_.size(); ++t) {
         if (columns_.empty()) {
           draw_slanted(tiles_[t], v);
@@ -105,7 +85,6 @@ class AffineRenderer {
           draw_upright(tiles_[t], columns_[t], v);
         }
       }
-      split_planes(row_.data(), out_, v);
     }
   }
 
@@ -114,6 +93,7 @@ class AffineRenderer {
     Span span;                     // output columns that see the tile
     std::vector<Between> between;  // the picture's columns, by output column from span.begin
     int first = 0, last = 0;       // picture columns that are needed, inclusive
+    bool copied = false;           // each is exactly one picture column, the next one's is the next
   };
 
   int64_t canvas_x(int v) const { return x_start_ + x_per_v_ * v; }
@@ -123,76 +103,69 @@ class AffineRenderer {
   void prepare_columns() {
     for (const Tile& tile : tiles_) {
       Columns columns;
-      columns.span = where_between(x_start_, x_per_u_, tile.left * kOne, tile.right * kOne, {0, out_.size});
-      columns.first = tile.image->width;
+      columns.span = where_between(x_start_, x_per_u_, tile.left * kOne, tile.right * kOne, {0, out_.width});
+      columns.first = tile.image.width;
       for (int u = columns.span.begin; u < columns.span.end; ++u) {
-        columns.between.push_back(neighbours(x_start_ + x_per_u_ * u - tile.offset_x * kOne, tile.image->width));
+        columns.between.push_back(neighbours(x_start_ + x_per_u_ * u - tile.offset_x * kOne, tile.image.width));
         columns.first = std::min(columns.first, columns.between.back().first);
-        columns.last = std::max(columns.last, std::min(columns.between.back().first + 1, tile.image->width - 1));
+        columns.last = std::max(columns.last, std::min(columns.between.back().first + 1, tile.image.width - 1));
       }
+      columns.copied = x_per_u_ == kOne && !columns.span.empty() && columns.between.front().second_weight == 0;
       columns_.push_back(std::move(columns));
       // One pixel more than a picture row: its weight is zero.
-      blend_.resize(std::max(blend_.size(), 3 * static_cast<size_t>(tile.image->width + 1)));
+      blend_.resize(std::max(blend_.size(), 3 * static_cast<size_t>(tile.image.width + 1) + kBlendSlack));
     }
   }
 
   void draw_upright(const Tile& tile, const Columns& columns, int v) {
     const int64_t y = canvas_y(v);
     if (columns.span.empty() || y < tile.top * kOne || y >= tile.bottom * kOne) return;
-    const Between rows = neighbours(y - tile.offset_y * kOne, tile.image->height);
-    blend_rows(*tile.image, rows, 3 * columns.first, 3 * (columns.last + 1));
-    uint8_t* out = row_.data() + 3 * columns.span.begin;
-    for (const Between& x : columns.between) {
-      const uint16_t* left = blend_.data() + 3 * x.first;
-      for (int c = 0; c < 3; ++c)
-        *out++ = static_cast<uint8_t>(
-            (left[c] * (256 - x.second_weight) + left[c + 3] * x.second_weight + (1U << 15)) >> 16);
-    }
-  }
-
-  void blend_rows(const Image& image, Between rows, int begin, int end) {
-    const uint8_t* upper = image.row(rows.first);
-    const uint8_t* lower = next_row(image, rows.first);
-    uint16_t* blend = blend_.data();
-    const auto lower_weight = static_cast<uint16_t>(rows.second_weight);
-    const auto upper_weight = static_cast<uint16_t>(256 - rows.second_weight);
-    for (int i = begin; i < end; ++i)
-      blend[i] = static_cast<uint16_t>(upper[i] * upper_weight + lower[i] * lower_weight);
+    const Between rows = neighbours(y - tile.offset_y * kOne, tile.image.height);
+    const int count = columns.span.end - columns.span.begin;
+    const PlanarRow out = out_.row(v).from(columns.span.begin);
+    const uint8_t* upper = tile.image.row(rows.first);
+    if (columns.copied && rows.second_weight == 0) return split_row(upper + 3 * columns.first, count, out);
+    const int first = 3 * columns.first, bytes = 3 * (columns.last + 1) - first;
+    blend_rows(upper + first, next_row(tile.image, rows.first) + first, rows.second_weight, bytes,
+               blend_.data() + first);
+    pick_columns(blend_.data(), columns.between.data(), count, out);
   }
 
   void draw_slanted(const Tile& tile, int v) {
-    Span span = where_between(canvas_x(v), x_per_u_, tile.left * kOne, tile.right * kOne, {0, out_.size});
+    Span span = where_between(canvas_x(v), x_per_u_, tile.left * kOne, tile.right * kOne, {0, out_.width});
     span = where_between(canvas_y(v), y_per_u_, tile.top * kOne, tile.bottom * kOne, span);
+    if (span.empty()) return;
     int64_t x = canvas_x(v) + x_per_u_ * span.begin - tile.offset_x * kOne;
     int64_t y = canvas_y(v) + y_per_u_ * span.begin - tile.offset_y * kOne;
-    uint8_t* out = row_.data() + 3 * span.begin;
-    for (int u = span.begin; u < span.end; ++u, x += x_per_u_, y += y_per_u_, out += 3)
-      sample(*tile.image, neighbours(x, tile.image->width), neighbours(y, tile.image->height), out);
+    squares_.clear();
+    for (int u = span.begin; u < span.end; ++u, x += x_per_u_, y += y_per_u_)
+      squares_.push_back(square_at(tile.image, neighbours(x, tile.image.width), neighbours(y, tile.image.height)));
+    sample_squares(squares_.data(), span.end - span.begin, out_.row(v).from(span.begin));
   }
 
   std::span<const Tile> tiles_;
   PlanarOut out_;
   int64_t x_per_u_, x_per_v_, y_per_u_, y_per_v_, x_start_, y_start_;
-  std::vector<uint8_t> row_;      // interleaved output row
   std::vector<Columns> columns_;  // by tile; empty when the view is slanted
-  std::vector<uint16_t> blend_;   // two picture rows blended, 8 fractional bits
+  std::vector<uint16_t> blend_;   // two picture rows blended
+  std::vector<Square> squares_;   // of a row of a slanted view
 };
 
 /// Every pixel by itself: perspective is rare.
 void render_perspective(std::span<const Tile> tiles, const Transform& to_canvas, PlanarOut out) {
-  std::vector<uint8_t> row(3 * static_cast<size_t>(out.size));
-  for (int v = 0; v < out.size; ++v) {
-    std::memset(row.data(), kGrey.r, row.size());
-    for (int u = 0; u < out.size; ++u) {
+  for (int v = 0; v < out.height; ++v) {
+    const PlanarRow row = out.row(v);
+    fill_grey(row, out.width);
+    for (int u = 0; u < out.width; ++u) {
       const auto [x, y] = to_canvas(u + 0.5, v + 0.5);
       for (const Tile& tile : tiles) {
         if (!(x >= tile.left && x < tile.right && y >= tile.top && y < tile.bottom)) continue;
-        sample(*tile.image, neighbours(fixed(x - tile.offset_x), tile.image->width),
-               neighbours(fixed(y - tile.offset_y), tile.image->height), row.data() + 3 * u);
+        const Square square = square_at(tile.image, neighbours(fixed(x - tile.offset_x), tile.image.width),
+                                        neighbours(fixed(y - tile.offset_y), tile.image.height));
+        sample_squares(&square, 1, row.from(u));
         break;
       }
     }
-    split_planes(row.data(), out, v);
   }
 }
 

@@ -31,7 +31,7 @@ Transform operator*(const Transform& a, const Transform& b);
 /// A picture laid on a canvas. `left`..`right` and `top`..`bottom` (exclusive) is the part of the canvas that it
 /// covers; the canvas pixel (x, y) there shows the picture's pixel (x - offset_x, y - offset_y).
 struct Tile {
-  const Image* image = nullptr;
+  ImageView image;
   int left = 0, top = 0, right = 0, bottom = 0;
   int offset_x = 0, offset_y = 0;
 };

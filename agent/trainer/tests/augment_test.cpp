@@ -21,7 +21,7 @@ struct Input {
   std::vector<Label> labels;
   LetterboxInfo info;
 
-  PlanarOut out() { return {planes.data(), kCanvas}; }
+  PlanarOut out() { return {planes.data(), kCanvas, kCanvas}; }
   Rgb at(int x, int y) const {
     const size_t i = static_cast<size_t>(y * kCanvas + x);
     return {planes[i], planes[kCanvas * kCanvas + i], planes[2 * kCanvas * kCanvas + i]};
@@ -227,7 +227,7 @@ TEST_F(Augmentation, EveryLabelLiesWithinThePicture) {
 
 Rgb changed(Rgb colour, HsvGains gains) {
   std::vector<uint8_t> planes{colour.r, colour.g, colour.b};
-  change_colours({planes.data(), 1}, gains);
+  change_colours({planes.data(), 1, 1}, gains);
   return {planes[0], planes[1], planes[2]};
 }
 
@@ -265,7 +265,7 @@ TEST(Hsv, EveryPixelOfALongRowIsTreatedAlike) {
   for (size_t i = 0; i < planes.size(); ++i) planes[i] = static_cast<uint8_t>(i * 2654435761U >> 24);
   const std::vector<uint8_t> before = planes;
   const HsvGains gains{1.01f, 1.4f, 0.8f};
-  change_colours({planes.data(), kLong}, gains);
+  change_colours({planes.data(), kLong, kLong}, gains);
   constexpr size_t kPlane = kLong * kLong;
   for (size_t i = 0; i < kPlane; ++i) {
     const Rgb alone = changed({before[i], before[kPlane + i], before[2 * kPlane + i]}, gains);

@@ -3,6 +3,7 @@
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "batch_picture.h"
@@ -95,6 +96,31 @@ TEST_F(LoaderTest, TheCacheChangesNothing) {
   }
 }
 
+TEST_F(LoaderTest, PicturesFromFilesChangeNothing) {
+  const testing::TemporaryFolder cache;
+  LoaderOptions from_files = options(2);
+  from_files.cache_bytes = 0;
+  from_files.folder = std::make_shared<PictureFolder>(cache.path(), int64_t{1} << 30);
+  Loader plain(dataset_, options(2)), cold(dataset_, from_files), warm(dataset_, from_files);
+  for (Loader* loader : {&plain, &cold}) loader->start(1, batches_of(1, 8), AugmentOptions{});
+  const auto a = all(plain), b = all(cold);
+  warm.start(1, batches_of(1, 8), AugmentOptions{});
+  const auto c = all(warm);
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_TRUE(same(a[i], b[i])) << i;
+    EXPECT_TRUE(same(a[i], c[i])) << i;
+  }
+}
+
+TEST_F(LoaderTest, MixupAndEveryTurnLookTheSameWhateverTheThreads) {
+  AugmentOptions wild;
+  wild.mixup = 0.5f, wild.degrees = 20, wild.shear = 5, wild.flipud = 0.5f, wild.perspective = 0.0005f;
+  Loader one(dataset_, options(1)), three(dataset_, options(3));
+  for (Loader* loader : {&one, &three}) loader->start(1, batches_of(1, 5), wild);
+  const auto a = all(one), b = all(three);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same(a[i], b[i])) << i;
+}
+
 TEST_F(LoaderTest, ASampleLooksTheSameOnEveryRank) {
   Loader whole(dataset_, options());
   whole.start(1, batches_of(1, 8), AugmentOptions{});
@@ -135,6 +161,72 @@ TEST_F(LoaderTest, WithoutAugmentationPicturesAreLetterboxed) {
   ASSERT_EQ(batch->targets.size(0), 2);
   EXPECT_EQ(batch->targets[1][0].item<float>(), 1);  // index in the batch
   EXPECT_EQ(batch->targets[1][1].item<float>(), 1);  // class
+}
+
+// --- Rectangles. Scenes 0..3 of four are 96x72, 64x96, 80x80 and 150x60: 64x48, 43x64, 64x64 and 64x26 here.
+
+TEST_F(LoaderTest, ARectangleIsTheLeastThatHoldsItsPictures) {
+  Loader loader(dataset_, options(2));
+  const Batches batches{{3, 7}, {0, 3}, {1}, {2, 3}};
+  loader.start(1, batches, std::nullopt, batches);
+  const auto made = all(loader);
+  ASSERT_EQ(made.size(), 4U);
+  EXPECT_EQ(made[0].images.sizes(), (at::IntArrayRef{2, 3, 32, 64}));
+  EXPECT_EQ(made[1].images.sizes(), (at::IntArrayRef{2, 3, 64, 64}));
+  EXPECT_EQ(made[2].images.sizes(), (at::IntArrayRef{1, 3, 64, 64}));
+  EXPECT_EQ(made[3].images.sizes(), (at::IntArrayRef{2, 3, 64, 64}));
+  // The object of scene 3, half of the picture wide and 0.6 of its 26 rows high, in the middle of 64 x 32.
+  EXPECT_NEAR(made[0].targets[0][4].item<float>(), 0.5, 0.01);
+  EXPECT_NEAR(made[0].targets[0][5].item<float>(), 0.6 * 26 / 32, 0.01);
+  EXPECT_EQ(made[0].letterbox[0].pad_x, 0);
+  EXPECT_EQ(made[0].letterbox[0].pad_y, 3);
+  EXPECT_EQ(made[0].images[0][0][2][32].item<int>(), 114);
+}
+
+TEST_F(LoaderTest, EveryRankGivesAGlobalBatchTheSameRectangle) {
+  AugmentOptions augment;
+  augment.mosaic = 0;
+  for (const int world : {1, 2, 3})
+    for (int rank = 0; rank < world; ++rank) {
+      Loader loader(dataset_, options());
+      loader.start(1, batches_of(1, 4, world, rank), augment, batches_of(1, 4));
+      Loader whole(dataset_, options());
+      whole.start(1, batches_of(1, 4), augment, batches_of(1, 4));
+      for (const Batch& expected : all(whole)) {
+        const auto own = loader.next();
+        ASSERT_TRUE(own);
+        for (size_t i = 0; i < own->ids.size(); ++i) {
+          const auto same_sample = std::ranges::find(expected.ids, own->ids[i]) - expected.ids.begin();
+          EXPECT_TRUE(at::equal(own->images[static_cast<int64_t>(i)], expected.images[same_sample]));
+        }
+      }
+    }
+}
+
+TEST_F(LoaderTest, ObjectsStayInTheirBoxesInRectangles) {
+  AugmentOptions augment;
+  augment.mosaic = augment.hsv_h = augment.hsv_s = augment.hsv_v = 0;
+  augment.translate = 0, augment.scale = 0.3f;
+  Loader loader(dataset_, options());
+  const Batches batches{{3, 7, 11}, {15, 19, 23}};
+  loader.start(1, batches, augment, batches);
+  for (const Batch& batch : all(loader)) {
+    ASSERT_EQ(batch.images.size(2), 32);
+    ASSERT_EQ(batch.targets.size(0), 3);
+    for (int64_t i = 0; i < 3; ++i) {
+      const Image image = image_from_tensor(batch.images[i]);
+      const auto x = static_cast<int>(batch.targets[i][2].item<float>() * 64);
+      const auto y = static_cast<int>(batch.targets[i][3].item<float>() * 32);
+      const uint8_t* pixel = image.row(y) + 3 * x;
+      EXPECT_TRUE(testing::shows(batch.targets[i][1].item<int>(), {pixel[0], pixel[1], pixel[2]})) << batch.ids[0];
+    }
+  }
+}
+
+TEST_F(LoaderTest, RectanglesAndMosaicsExcludeEachOther) {
+  Loader loader(dataset_, options());
+  EXPECT_THROW(loader.start(1, {{0}}, AugmentOptions{}, {{0}}), std::invalid_argument);
+  EXPECT_THROW(loader.start(1, {{0}, {1}}, std::nullopt, {{0}}), std::invalid_argument);
 }
 
 TEST_F(LoaderTest, ACorruptImageIsReportedOnceAndReplacedInPlace) {

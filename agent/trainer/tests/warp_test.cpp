@@ -24,7 +24,7 @@ struct Rendered {
 
 Rendered render_to(int size, const std::vector<Tile>& tiles, const Transform& to_canvas) {
   Rendered out{size, std::vector<uint8_t>(3 * static_cast<size_t>(size) * static_cast<size_t>(size))};
-  render(tiles, to_canvas, {out.planes.data(), size});
+  render(tiles, to_canvas, {out.planes.data(), size, size});
   return out;
 }
 
@@ -50,14 +50,14 @@ bool same(Rgb a, Rgb b, int tolerance = 0) {
 
 TEST(Warp, TheIdentityCopiesEveryPixel) {
   const Image image = gradient(48, 48);
-  const auto out = render_to(48, {{&image, 0, 0, 48, 48, 0, 0}}, {});
+  const auto out = render_to(48, {{image.view(), 0, 0, 48, 48, 0, 0}}, {});
   for (int y = 0; y < 48; ++y)
     for (int x = 0; x < 48; ++x) ASSERT_TRUE(same(out.at(x, y), {uint8_t(4 * x), uint8_t(4 * y), 9})) << x << "," << y;
 }
 
 TEST(Warp, OutsideOfTheTilesItIsGrey) {
   const Image image = gradient(10, 10);
-  const auto out = render_to(30, {{&image, 10, 12, 20, 22, 10, 12}}, {});
+  const auto out = render_to(30, {{image.view(), 10, 12, 20, 22, 10, 12}}, {});
   int grey = 0;
   for (int y = 0; y < 30; ++y)
     for (int x = 0; x < 30; ++x) grey += same(out.at(x, y), kGrey);
@@ -68,13 +68,13 @@ TEST(Warp, OutsideOfTheTilesItIsGrey) {
 
 TEST(Warp, AMirrorReversesTheColumns) {
   const Image image = gradient(20, 20);
-  const auto out = render_to(20, {{&image, 0, 0, 20, 20, 0, 0}}, Transform{{-1, 0, 20, 0, 1, 0, 0, 0, 1}});
+  const auto out = render_to(20, {{image.view(), 0, 0, 20, 20, 0, 0}}, Transform{{-1, 0, 20, 0, 1, 0, 0, 0, 1}});
   for (int x = 0; x < 20; ++x) EXPECT_TRUE(same(out.at(x, 5), {uint8_t(4 * (19 - x)), 20, 9})) << x;
 }
 
 TEST(Warp, ScalingSamplesBetweenPixelCentres) {
   const Image image = gradient(40, 40);
-  const auto out = render_to(20, {{&image, 0, 0, 40, 40, 0, 0}}, Transform::scaling(2, 2));
+  const auto out = render_to(20, {{image.view(), 0, 0, 40, 40, 0, 0}}, Transform::scaling(2, 2));
   // Output pixel x has its centre at 2x + 1 on the canvas, halfway between the centres of pixels 2x and 2x + 1.
   for (int x = 0; x < 20; ++x) EXPECT_TRUE(same(out.at(x, 10), {uint8_t(8 * x + 2), 82, 9})) << x;
 }
@@ -82,10 +82,10 @@ TEST(Warp, ScalingSamplesBetweenPixelCentres) {
 TEST(Warp, TilesMeetWithoutGapOrOverlapUnderAnyAngle) {
   const Image red(64, 64, {255, 0, 0}), green(64, 64, {0, 255, 0}), blue(64, 64, {0, 0, 255}),
       white(64, 64, {255, 255, 255});
-  const std::vector<Tile> tiles{{&red, 0, 0, 37, 41, -27, -23},
-                                {&green, 37, 0, 101, 41, 37, -23},
-                                {&blue, 0, 41, 37, 105, -27, 41},
-                                {&white, 37, 41, 101, 105, 37, 41}};
+  const std::vector<Tile> tiles{{red.view(), 0, 0, 37, 41, -27, -23},
+                                {green.view(), 37, 0, 101, 41, 37, -23},
+                                {blue.view(), 0, 41, 37, 105, -27, 41},
+                                {white.view(), 37, 41, 101, 105, 37, 41}};
   for (double degrees = -180; degrees <= 180; degrees += 7.5) {
     // The square lies well inside of the canvas' 101 x 105 pixels.
     const Transform to_canvas = Transform::translation(50, 50) * rotation(degrees) * Transform::translation(-16, -16);
@@ -103,7 +103,7 @@ TEST(Warp, TilesMeetWithoutGapOrOverlapUnderAnyAngle) {
 
 TEST(Warp, TheFastUprightPathAgreesWithTheSlantedOne) {
   const Image image = gradient(50, 60);
-  const std::vector<Tile> tiles{{&image, 0, 0, 50, 60, 0, 0}};
+  const std::vector<Tile> tiles{{image.view(), 0, 0, 50, 60, 0, 0}};
   Transform upright{{0.73, 0, 3.2, 0, 1.31, -2.7, 0, 0, 1}};
   Transform slanted = upright;
   slanted.m[1] = slanted.m[3] = 1e-4;  // shifts by far less than a pixel, but takes the general path
@@ -117,7 +117,7 @@ TEST(Warp, TheFastUprightPathAgreesWithTheSlantedOne) {
 
 TEST(Warp, PerspectiveAgreesWithAffineWhereItIsNone) {
   const Image image = gradient(50, 60);
-  const std::vector<Tile> tiles{{&image, 0, 0, 50, 60, 0, 0}};
+  const std::vector<Tile> tiles{{image.view(), 0, 0, 50, 60, 0, 0}};
   const Transform affine = Transform::translation(20, 20) * rotation(20) * Transform::translation(-16, -16);
   Transform perspective = affine;
   perspective.m[6] = 1e-9;
