@@ -25,7 +25,8 @@ const fields = {
   seed: int(0, 4_294_967_295).default(0),
   /** `auto`: bfloat16 where the device computes in it. */
   amp: z.union([z.enum(['auto', 'off', 'bf16']), z.boolean()]).default('auto'),
-  cache: z.union([z.enum(['auto', 'ram']), z.boolean()]).default('auto'),
+  /** Decoded pictures: in memory (`auto` up to 1 GiB a rank, `ram` as many as fit), in files of the host's cache folder (`disk`), or not kept (false). */
+  cache: z.union([z.enum(['auto', 'ram', 'disk']), z.boolean()]).default('auto'),
   /** Hours over all attempts; overrides epochs. 0: no limit. */
   time: num(0, 100_000).default(0),
   /** The weights of every so many epochs are kept; -1: of none but the best and the last. */
@@ -67,6 +68,8 @@ const fields = {
   fliplr: ratio.default(0.5),
   mosaic: ratio.default(1),
   mixup: ratio.default(0),
+  /** Batches as the least rectangle that holds their pictures, in validation as well; training is then without mosaic and mixup. */
+  rect: z.boolean().default(false),
   /** Whether each epoch ends with a validation. */
   val: z.boolean().default(true),
 };
@@ -92,7 +95,6 @@ export const REFUSED_TRAIN_ARGUMENTS: Readonly<Record<string, string>> = {
   mode: 'a job is a training',
   cfg: 'write the arguments into the spec',
   split: "training takes the data set's train, validation its val",
-  rect: 'not supported yet; training pictures are square',
   multi_scale: 'not supported; scale varies the size of objects',
   single_cls: 'not supported; give the data set a single class',
   classes: 'not supported; leave other classes out of the data set',

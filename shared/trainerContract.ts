@@ -83,6 +83,7 @@ export const trainerEventSchema = z.discriminatedUnion('type', [
     best: z.boolean(),
     images: z.number(),
     images_per_s: z.number(),
+    corrupt_images: z.number().int().min(0).optional(),
   }),
   z.object({
     type: z.literal('checkpoint'),

@@ -93,6 +93,7 @@ struct EpochEvent {
   bool best = false;
   int64_t images = 0;
   double images_per_s = 0;  // over all ranks, training alone
+  int64_t corrupt_images = 0;  // training images that could not be read so far, on any rank
 };
 struct CheckpointEvent {
   int64_t step = 0;

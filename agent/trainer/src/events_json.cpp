@@ -111,6 +111,7 @@ struct ToJson {
     json["best"] = e.best;
     json["images"] = e.images;
     json["images_per_s"] = e.images_per_s;
+    json["corrupt_images"] = e.corrupt_images;
     return json;
   }
   OrderedJson operator()(const CheckpointEvent& e) const {

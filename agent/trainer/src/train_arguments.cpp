@@ -47,7 +47,6 @@ const std::vector<std::pair<std::string_view, std::string_view>>& refused_argume
       {"mode", "the command says it: tenfold-trainer train"},
       {"cfg", "this config is the file of all arguments"},
       {"split", "training takes the data set's train, validation its val"},
-      {"rect", "not supported; training pictures are square"},
       {"multi_scale", "not supported; `scale` varies the size of objects"},
       {"single_cls", "not supported; give the data set a single class"},
       {"classes", "not supported; leave other classes out of the data set"},

@@ -20,7 +20,8 @@ struct TrainArguments {
   std::string optimizer = "auto";
   int64_t seed = 0;
   std::string amp = "auto";
-  std::string cache = "auto";  // decoded pictures in memory: off, auto (up to 1 GiB), ram (as much as needed)
+  /// Decoded pictures kept: off, in memory (auto: up to 1 GiB a rank; ram: as many as fit), or in files (disk).
+  std::string cache = "auto";
   std::string device = "auto";  // auto, cpu, cuda (by local rank), cuda:N
   double time = 0;              // hours over all attempts; overrides epochs; 0: no limit
   int64_t save_period = -1;     // weights of every so many epochs are kept; -1: of none
@@ -54,6 +55,7 @@ struct TrainArguments {
   double fliplr = 0.5;
   double mosaic = 1.0;
   double mixup = 0.0;
+  bool rect = false;  // batches as the least rectangle that holds their pictures; without mosaic and mixup
   bool val = true;  // whether each epoch ends with a validation
 };
 
@@ -74,7 +76,7 @@ void visit_arguments(Visitor&& v, Arguments& a) {
   v.choice("optimizer", a.optimizer, {"auto", "SGD", "AdamW", "Adam"}, nullptr, nullptr);
   v.integer("seed", a.seed, 0, 4'294'967'295);
   v.choice("amp", a.amp, {"auto", "off", "bf16"}, "auto", "off");
-  v.choice("cache", a.cache, {"auto", "ram", "off"}, "ram", "off");
+  v.choice("cache", a.cache, {"auto", "ram", "disk", "off"}, "ram", "off");
   v.device("device", a.device);
   v.number("time", a.time, 0, 100'000);
   v.integer("save_period", a.save_period, -1, kMany);
@@ -107,6 +109,7 @@ void visit_arguments(Visitor&& v, Arguments& a) {
   v.number("fliplr", a.fliplr, 0, 1);
   v.number("mosaic", a.mosaic, 0, 1);
   v.number("mixup", a.mixup, 0, 1);
+  v.flag("rect", a.rect);
   v.flag("val", a.val);
 }
 

@@ -1,10 +1,12 @@
 #include "train_loop.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <set>
 
 #include "freeze.h"
 #include "inspect.h"
@@ -19,6 +21,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kInspectedSide = 64;  // pixels
 constexpr double kMostEpochs = 1e6;
+/// Of the memory that is free when the validation is set up, shared by the ranks of a host, for `cache: ram`.
+constexpr double kValidationCacheShare = 0.2;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -36,7 +40,8 @@ std::unique_ptr<DetectionLoss> new_loss(const Training& t) {
 void open_validation(Training& t) {
   if (!t.args.val || t.validator) return;
   t.validator = std::make_unique<Validator>(open_validation_data(t.config), static_cast<int>(t.args.imgsz),
-                                            t.args.batch, t.loader_threads, new_loss(t));
+                                            t.args.batch, t.loader_threads, new_loss(t), t.args.rect,
+                                            picture_cache(t.args.cache, kValidationCacheShare / t.env.local_world_size));
   if (t.validator->data().size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
 }
 
@@ -114,6 +119,19 @@ LossItems mean_of(const EpochSums& sums) {
   return mean;
 }
 
+/// Training images that could not be read so far; one that several ranks met counts once.
+int64_t corrupt_images(Training& t) {
+  const std::set<int64_t>& own = t.loader->corrupt_ids();
+  const at::Tensor ids = at::empty({static_cast<int64_t>(own.size()), 1}, at::kLong);
+  std::ranges::copy(own, ids.data_ptr<int64_t>());
+  std::set<int64_t> all;
+  for (const at::Tensor& rows : t.ranks->gather_rows(ids)) {
+    const int64_t* row = rows.const_data_ptr<int64_t>();
+    all.insert(row, row + rows.size(0));
+  }
+  return static_cast<int64_t>(all.size());
+}
+
 /// Judges the epoch and writes it down; rank 0 keeps the weights if they are the best so far. Without validation the
 /// newest are.
 bool judge(Training& t, const EpochRow& row) {
@@ -164,6 +182,7 @@ void finish_epoch(Training& t) {
     row.metrics = result.metrics;
     row.val = result.loss;
   }
+  const int64_t corrupt = corrupt_images(t);
   const EpochSums& sums = t.progress.epoch;
   const double time_s = sums.seconds + seconds_since(started);
   t.progress.seconds += time_s;
@@ -172,7 +191,7 @@ void finish_epoch(Training& t) {
   t.progress.history.push_back(row);
   if (t.is_first_rank()) {
     t.events.emit(EpochEvent{epoch, time_s, row.train, row.val, row.metrics, row.lr, best, sums.images,
-                             static_cast<double>(sums.images) / std::max(sums.seconds, 1e-9)});
+                             static_cast<double>(sums.images) / std::max(sums.seconds, 1e-9), corrupt});
   }
   t.progress.epoch = {};
   t.progress.finished_epochs = epoch;

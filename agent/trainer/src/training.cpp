@@ -13,6 +13,7 @@
 
 #include "exit_code.h"
 #include "freeze.h"
+#include "picture_cache.h"
 #include "run_folder.h"
 #include "sample_order.h"
 
@@ -21,8 +22,8 @@ namespace {
 
 /// Checkpoints kept on this machine; the agent's uploads are kept elsewhere.
 constexpr int kLocalCheckpoints = 3;
-constexpr int64_t kAutoCacheBytes = int64_t{1} << 30;
-constexpr int64_t kRamCacheBytes = int64_t{1} << 40;
+/// Of the memory that is free at the start, shared by the ranks of a host, for `cache: ram`.
+constexpr double kTrainingCacheShare = 0.6;
 constexpr int kPrefetchBatches = 4;
 
 Rendezvous rendezvous_of(const Training& t) {
@@ -83,13 +84,14 @@ void open_data(Training& t) {
                                                  std::to_string(classes) + " classes; use \"auto\"");
   }
   const TrainArguments& args = t.config.train;
-  const int64_t cache = args.cache == "off" ? 0 : args.cache == "ram" ? kRamCacheBytes : kAutoCacheBytes;
+  PictureCache cache = picture_cache(args.cache, kTrainingCacheShare / t.env.local_world_size);
   t.loader_threads = static_cast<int>(args.workers.value_or(std::clamp(at::get_num_threads(), 1, 8)));
   t.loader = std::make_unique<Loader>(*t.data, LoaderOptions{.imgsz = static_cast<int>(args.imgsz),
                                                              .seed = static_cast<uint64_t>(args.seed),
                                                              .threads = std::max(1, t.loader_threads),
                                                              .prefetch = kPrefetchBatches,
-                                                             .cache_bytes = cache,
+                                                             .cache_bytes = cache.memory_bytes,
+                                                             .folder = std::move(cache.folder),
                                                              .pinned = t.device.device.is_cuda()});
 }
 
@@ -298,15 +300,17 @@ void start_epoch(Training& t) {
   const Cursor& cursor = t.progress.cursor;
   if (cursor.epoch > t.args.epochs) return;
   const std::vector<int64_t> order = permutation(static_cast<uint64_t>(t.args.seed), cursor.epoch, t.samples());
-  std::vector<std::vector<int64_t>> batches;
+  std::vector<std::vector<int64_t>> batches, whole_batches;
   for (int64_t offset = cursor.offset; offset < t.samples(); offset += t.args.batch) {
+    const int64_t end = std::min(offset + t.args.batch, t.samples());
+    if (t.args.rect) whole_batches.emplace_back(order.begin() + offset, order.begin() + end);
     std::vector<int64_t> ids =
         rank_positions(t.samples(), t.args.batch, offset, t.env.world_size, t.env.rank);
     for (int64_t& id : ids) id = order[static_cast<size_t>(id)];
     batches.push_back(std::move(ids));
   }
-  const bool mosaic = cursor.epoch <= t.args.epochs - t.args.close_mosaic;
-  t.loader->start(cursor.epoch, std::move(batches), augment_options(t.args, mosaic));
+  const bool mosaic = cursor.epoch <= t.args.epochs - t.args.close_mosaic && !t.args.rect;
+  t.loader->start(cursor.epoch, std::move(batches), augment_options(t.args, mosaic), std::move(whole_batches));
 }
 
 void settle_replicas(Training& t) {

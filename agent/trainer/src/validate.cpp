@@ -30,18 +30,20 @@ class EvalScope {
   std::vector<std::pair<std::shared_ptr<torch::nn::Module>, bool>> modes_;
 };
 
-/// Labels (M, 6) of one image of the batch as class and corners in pixels, (K, 5).
-at::Tensor ground_truth(const at::Tensor& targets, int64_t image, int imgsz) {
-  const at::Tensor own = targets.index({targets.select(1, 0) == image});
+/// Labels of one image of the batch as class and corners in pixels, (K, 5).
+at::Tensor ground_truth(const Batch& batch, int64_t image) {
+  const at::Tensor own = batch.targets.index({batch.targets.select(1, 0) == image});
+  const at::Tensor sides = at::tensor({batch.images.size(3), batch.images.size(2)}, at::kFloat);
   const at::Tensor centre = own.narrow(1, 2, 2);
   const at::Tensor half = own.narrow(1, 4, 2) / 2;
-  return at::cat({own.narrow(1, 1, 1), (centre - half) * imgsz, (centre + half) * imgsz}, 1);
+  return at::cat({own.narrow(1, 1, 1), (centre - half) * sides, (centre + half) * sides}, 1);
 }
 
-std::vector<std::vector<int64_t>> slices(int64_t samples, int64_t batch, const Communicator& ranks) {
+/// The part that rank `rank` of `world_size` takes of each global batch.
+std::vector<std::vector<int64_t>> slices(int64_t samples, int64_t batch, int world_size, int rank) {
   std::vector<std::vector<int64_t>> all;
   for (int64_t offset = 0; offset < samples; offset += batch) {
-    all.push_back(rank_positions(samples, batch, offset, ranks.world_size(), ranks.rank()));
+    all.push_back(rank_positions(samples, batch, offset, world_size, rank));
   }
   return all;
 }
@@ -65,7 +67,7 @@ MetricSummary merged_metrics(const Evaluator& own, int nc, Communicator& ranks) 
 
 LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
                          std::vector<at::Tensor>* raw_out) {
-  const auto size = static_cast<int>(batch.images.size(-1));
+  const auto height = static_cast<int>(batch.images.size(2)), width = static_cast<int>(batch.images.size(3));
   std::vector<at::Tensor> raw;
   if (batch.images.size(0) > 0) {
     const AutocastScope autocast(device);
@@ -77,16 +79,21 @@ LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batc
     raw = model.forward(at::zeros({1, 3, kStandInSide, kStandInSide}, at::TensorOptions().device(device.device)));
     for (at::Tensor& map : raw) map = map.narrow(0, 0, 0);
   }
-  LossResult result = loss(raw, batch.targets.to(device.device, /*non_blocking=*/true), size, size);
+  LossResult result = loss(raw, batch.targets.to(device.device, /*non_blocking=*/true), height, width);
   if (raw_out != nullptr) *raw_out = std::move(raw);
   return result;
 }
 
-Validator::Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss)
+Validator::Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss, bool rect,
+                     PictureCache cache)
     : data_(data),
-      imgsz_(imgsz),
       batch_(batch),
-      loader_(std::move(data), {.imgsz = imgsz, .threads = threads, .prefetch = 2}),
+      rect_(rect),
+      loader_(std::move(data), {.imgsz = imgsz,
+                                .threads = threads,
+                                .prefetch = 2,
+                                .cache_bytes = cache.memory_bytes,
+                                .folder = std::move(cache.folder)}),
       loss_(std::move(loss)) {}
 
 ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Communicator& ranks,
@@ -94,7 +101,10 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
                                 const std::function<void(const Corrupt&)>& on_corrupt) {
   const at::NoGradGuard no_grad;
   loss_->set_sum_over_ranks([&ranks](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
-  loader_.start(1, slices(data_.size(), batch_, ranks), std::nullopt);
+  std::vector<std::vector<int64_t>> whole_batches;
+  if (rect_) whole_batches = slices(data_.size(), batch_, 1, 0);
+  loader_.start(1, slices(data_.size(), batch_, ranks.world_size(), ranks.rank()), std::nullopt,
+                std::move(whole_batches));
   Evaluator evaluator(model.nc());
   const DetectOptions options{.conf = kEvaluationConfidence, .multi_label = true};
   at::Tensor items = at::zeros({3}, at::TensorOptions().dtype(at::kFloat).device(device.device));
@@ -108,7 +118,7 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
     const std::vector<Detections> found =
         batch->ids.empty() ? std::vector<Detections>{} : detect(raw, model.head_layout(), options);
     for (size_t i = 0; i < batch->ids.size(); ++i) {
-      evaluator.add_image(batch->ids[i], found[i], ground_truth(batch->targets, static_cast<int64_t>(i), imgsz_));
+      evaluator.add_image(batch->ids[i], found[i], ground_truth(*batch, static_cast<int64_t>(i)));
     }
     done += images;
     progress(done, data_.size());

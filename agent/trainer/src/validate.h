@@ -12,6 +12,7 @@
 #include "loader.h"
 #include "loss.h"
 #include "model.h"
+#include "picture_cache.h"
 #include "progress.h"
 
 namespace tenfold {
@@ -30,7 +31,9 @@ struct ValidationResult {
 /// every rank and does not depend on their number.
 class Validator {
  public:
-  Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss);
+  /// With `rect` the network sees each batch as the least rectangle that holds its pictures, not as squares.
+  Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss, bool rect = false,
+            PictureCache cache = {});
 
   /// `model` must be in eval mode. `progress(done, total)` is called now and then, in images of all ranks. Corrupt
   /// pictures are told to `on_corrupt`.
@@ -42,8 +45,8 @@ class Validator {
 
  private:
   Dataset data_;
-  int imgsz_;
   int64_t batch_;
+  bool rect_;
   Loader loader_;
   std::unique_ptr<DetectionLoss> loss_;
 };

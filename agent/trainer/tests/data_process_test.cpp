@@ -1,0 +1,118 @@
+// The data path in real trainer processes: caches, rectangles, and images that cannot be read.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "data_fixtures.h"
+#include "free_port.h"
+#include "trainer_process.h"
+
+namespace tenfold {
+namespace {
+
+using testing::TemporaryFolder;
+using testing::TrainerProcess;
+using Json = nlohmann::json;
+using Ranks = std::vector<std::unique_ptr<TrainerProcess>>;
+
+constexpr int kPictures = 9;
+constexpr int kDamaged = 4;
+
+class DataProcess : public ::testing::Test {
+ protected:
+  DataProcess() {
+    std::vector<testing::ShardSample> samples;
+    for (int i = 0; i < kPictures; ++i)
+      samples.push_back(
+          testing::scene_sample("images/train/" + std::to_string(i) + ".jpg", 90, 60, {{i % 2, 0.5F, 0.5F, 0.5F, 0.6F}}));
+    write("sound", samples);
+    samples[kDamaged].file.resize(samples[kDamaged].file.size() / 2);
+    write("damaged", samples);
+  }
+
+  void write(const std::string& name, const std::vector<testing::ShardSample>& samples) {
+    testing::write_shards(folder_ / name, {"red", "green"}, {{"train", {samples}}, {"val", {{samples[0], samples[1]}}}});
+  }
+
+  /// Trains two epochs of data set `data` on `world` ranks to the end.
+  Ranks train(const std::string& data, int world, const Json& changes) {
+    const std::string run = "run-" + std::to_string(runs_++);
+    Json train = {{"epochs", 2}, {"batch", 4}, {"imgsz", 64}, {"close_mosaic", 1}, {"workers", 1}, {"amp", "off"}};
+    train.update(changes);
+    const Json config = {
+        {"run", {{"dir", (folder_ / run).string()}}},
+        {"data", {{"kind", "shards"}, {"index", (folder_ / data / "index.json").string()}, {"dir", (folder_ / data).string()}}},
+        {"train", train},
+        {"progress", {{"interval_ms", 0}}}};
+    testing::write_file(folder_ / (run + ".json"), config.dump());
+    const int port = testing::free_port();
+    Ranks ranks;
+    for (int rank = 0; rank < world; ++rank) {
+      auto environment = testing::rank_environment(rank, world, port);
+      environment["XDG_CACHE_HOME"] = (folder_ / "cache").string();
+      ranks.push_back(std::make_unique<TrainerProcess>(
+          std::vector<std::string>{"train", (folder_ / (run + ".json")).string()}, environment));
+    }
+    for (const auto& rank : ranks) EXPECT_EQ(rank->wait(), 0) << rank->output();
+    return ranks;
+  }
+
+  std::string args_of_last_run() const {
+    const auto content = testing::read_file(folder_ / ("run-" + std::to_string(runs_ - 1)) / "args.yaml");
+    return {content.begin(), content.end()};
+  }
+
+  size_t kept_pictures() const {
+    size_t files = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_ / "cache/tenfold/pictures"))
+      files += entry.is_regular_file();
+    return files;
+  }
+
+  TemporaryFolder folder_;
+  int runs_ = 0;
+};
+
+std::vector<Json> losses(const Ranks& ranks) {
+  std::vector<Json> losses;
+  for (const Json& event : ranks[0]->events("step")) losses.push_back(event["loss"]);
+  return losses;
+}
+
+TEST_F(DataProcess, ACorruptImageIsNamedCountedAndConsumed) {
+  const Ranks ranks = train("damaged", 2, {});
+  std::map<int64_t, int> consumed;
+  std::set<std::string> named;
+  for (const auto& rank : ranks) {
+    for (const Json& event : rank->events("consumed"))
+      for (const Json& id : event["ids"]) ++consumed[id.get<int64_t>()];
+    for (const Json& event : rank->events("warning"))
+      if (event["code"] == "corrupt_image") named.insert(event["subject"].get<std::string>());
+  }
+  EXPECT_EQ(named, (std::set<std::string>{"images/train/4.jpg"}));
+  EXPECT_EQ(consumed.size(), static_cast<size_t>(kPictures));
+  for (const auto& [id, times] : consumed) EXPECT_EQ(times, 2) << id;
+  EXPECT_EQ(ranks[0]->events("epoch").at(1)["corrupt_images"], 1);
+}
+
+TEST_F(DataProcess, KeepingPicturesInFilesChangesNothing) {
+  const auto plain = losses(train("sound", 1, {{"cache", false}}));
+  EXPECT_EQ(losses(train("sound", 1, {{"cache", "disk"}})), plain);
+  EXPECT_EQ(kept_pictures(), static_cast<size_t>(kPictures));  // the two of the validation have the same content
+  EXPECT_EQ(losses(train("sound", 1, {{"cache", "disk"}})), plain);  // another run finds them
+}
+
+TEST_F(DataProcess, RectanglesTrainAndValidate) {
+  const Ranks two = train("sound", 2, {{"rect", true}});
+  EXPECT_EQ(two[0]->events("epoch").size(), 2U);
+  EXPECT_TRUE(testing::mentions(args_of_last_run(), "rect: true"));
+  EXPECT_TRUE(two[0]->events("epoch").at(1)["metrics"].contains("map50"));
+}
+
+}  // namespace
+}  // namespace tenfold
