@@ -11,8 +11,9 @@ import {packageRoot} from '../../shared/packageRoot.js';
  * `npm run bench:loader [-- ROUNDS]`: network inputs per second of one core's time, made from JPEGs of 1280x960 (quality 90), beside OpenCV.
  *
  * Each contestant is one process with one thread that makes the same things: pictures letterboxed to 640; mosaics of four, looked at through a
- * random view (scale 0.5 to 1.5, shift 0.1, mirrored half of the time) and changed in hue, saturation and value (0.015, 0.7, 0.4). Ours ends
- * with planar RGB in a batch of 16 that a tensor views; OpenCV's, to its advantage, with one interleaved BGR picture. Files are in the page cache.
+ * random view (scale 0.5 to 1.5, shift 0.1, mirrored half of the time) and changed in hue, saturation and value (0.015, 0.7, 0.4); planar RGB in
+ * batches of 16. OpenCV reads with imread, resizes with INTER_LINEAR, letterboxes with copyMakeBorder, lays mosaics by slices, looks at them by
+ * warpAffine, changes colours by cvtColor and LUT, and splits into a batch that is used again. Files are in the page cache.
  *
  * OpenCV runs twice: as it comes, and with glibc's malloc told to keep and reuse large blocks. Each task has processes of its own, since what
  * one task frees changes how malloc serves the next. In a round every contestant does a part of every task in turn; figures are medians of the

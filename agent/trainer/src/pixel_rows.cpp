@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstring>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define TENFOLD_SSE41 1
@@ -14,8 +15,8 @@ namespace {
 
 constexpr int kHalf = 64;  // of a level, with blend_rows()' 7 fractional bits: rounds when the sum is cut off
 
-uint8_t mix(uint32_t left, uint32_t right, uint32_t right_weight) {
-  return static_cast<uint8_t>((left * (256 - right_weight) + right * right_weight) >> 15);
+uint8_t mix(int left, int right, int left_weight, int right_weight) {
+  return static_cast<uint8_t>((left * left_weight + right * right_weight) >> 15);
 }
 
 /// At most 255 * 128 + 64: it fits the signed 16 bits that are multiplied by pairs.
@@ -45,23 +46,23 @@ void split_row(const uint8_t* rgb, int count, PlanarRow out) {
 void pick_columns(const uint16_t* blended, const Between* columns, int count, PlanarRow out) {
   for (int x = 0; x < count; ++x) {
     const uint16_t* left = blended + 3 * columns[x].first;
-    const auto weight = static_cast<uint32_t>(columns[x].second_weight);
-    out.r[x] = mix(left[0], left[3], weight);
-    out.g[x] = mix(left[1], left[4], weight);
-    out.b[x] = mix(left[2], left[5], weight);
+    const int first = columns[x].first_weight, second = columns[x].second_weight;
+    out.r[x] = mix(left[0], left[3], first, second);
+    out.g[x] = mix(left[1], left[4], first, second);
+    out.b[x] = mix(left[2], left[5], first, second);
   }
 }
 
 void sample_squares(const Square* squares, int count, PlanarRow out) {
   for (int x = 0; x < count; ++x) {
-    const auto& [upper, lower, lower_weight, right_weight] = squares[x];
-    const auto at = [&, lower_share = static_cast<uint16_t>(lower_weight)](int i) {
-      return blend(upper[i], lower[i], static_cast<uint16_t>(256 - lower_share), lower_share);
+    const Square& square = squares[x];
+    const auto at = [&](int i) {
+      return blend(square.upper[i], square.lower[i], static_cast<uint16_t>(square.upper_weight),
+                   static_cast<uint16_t>(square.lower_weight));
     };
-    const auto weight = static_cast<uint32_t>(right_weight);
-    out.r[x] = mix(at(0), at(3), weight);
-    out.g[x] = mix(at(1), at(4), weight);
-    out.b[x] = mix(at(2), at(5), weight);
+    out.r[x] = mix(at(0), at(3), square.left_weight, square.right_weight);
+    out.g[x] = mix(at(1), at(4), square.left_weight, square.right_weight);
+    out.b[x] = mix(at(2), at(5), square.left_weight, square.right_weight);
   }
 }
 
@@ -83,10 +84,16 @@ TENFOLD_TARGET inline void store(uint8_t* to, __m128i bytes) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
 }
 
+/// Two 16-bit weights that lie next to each other, four times.
+TENFOLD_TARGET inline __m128i weights_at(const int16_t* first) {
+  int32_t both;
+  std::memcpy(&both, first, sizeof both);
+  return _mm_set1_epi32(both);
+}
+
 /// left0 left1 left2 right0 right1 right2 (16 bits each) -> three pairs, mixed and without fractional bits (32 bits).
-TENFOLD_TARGET inline __m128i mix_pairs(__m128i pixels, int right_weight) {
+TENFOLD_TARGET inline __m128i mix_pairs(__m128i pixels, __m128i weights) {
   const __m128i order = _mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1);
-  const __m128i weights = _mm_set1_epi32(right_weight << 16 | (256 - right_weight));
   return _mm_srli_epi32(_mm_madd_epi16(_mm_shuffle_epi8(pixels, order), weights), 15);
 }
 
@@ -137,7 +144,7 @@ TENFOLD_TARGET void split_16(const uint8_t* rgb, PlanarRow out) {
 }
 
 TENFOLD_TARGET inline __m128i pick(const uint16_t* blended, const Between& column) {
-  return mix_pairs(load(blended + 3 * column.first), column.second_weight);
+  return mix_pairs(load(blended + 3 * column.first), weights_at(&column.first_weight));
 }
 
 TENFOLD_TARGET inline __m128i pick_4(const uint16_t* blended, const Between* columns) {
@@ -157,12 +164,10 @@ TENFOLD_TARGET inline __m128i two_pixels(const uint8_t* from) {
 }
 
 TENFOLD_TARGET inline __m128i sample(const Square& square) {
-  const auto lower_share = static_cast<int16_t>(square.lower_weight);
-  const __m128i upper = _mm_mullo_epi16(two_pixels(square.upper),
-                                        _mm_set1_epi16(static_cast<int16_t>(256 - lower_share)));
-  const __m128i lower = _mm_mullo_epi16(two_pixels(square.lower), _mm_set1_epi16(lower_share));
+  const __m128i upper = _mm_mullo_epi16(two_pixels(square.upper), _mm_set1_epi16(square.upper_weight));
+  const __m128i lower = _mm_mullo_epi16(two_pixels(square.lower), _mm_set1_epi16(square.lower_weight));
   const __m128i sum = _mm_add_epi16(_mm_add_epi16(upper, lower), _mm_set1_epi16(2 * kHalf + 1));
-  return mix_pairs(_mm_srli_epi16(sum, 1), square.right_weight);
+  return mix_pairs(_mm_srli_epi16(sum, 1), weights_at(&square.left_weight));
 }
 
 TENFOLD_TARGET inline __m128i sample_4(const Square* squares) {

@@ -15,10 +15,15 @@ struct PlanarRow {
   PlanarRow from(int x) const { return {r + x, g + x, b + x}; }
 };
 
-/// Where a sample lies between two neighbouring pixels of a line: the first one, and the weight of the second in 1/256.
+/// Where a sample lies between two neighbouring pixels of a line: the first one, and the weights of both in 1/256.
 struct Between {
   int32_t first = 0;
-  int32_t second_weight = 0;
+  int16_t first_weight = 256;
+  int16_t second_weight = 0;
+
+  static Between at(int32_t first, int second_weight) {
+    return {first, static_cast<int16_t>(256 - second_weight), static_cast<int16_t>(second_weight)};
+  }
 };
 
 /// Interleaved RGB, `count` pixels, to planes.
@@ -34,12 +39,14 @@ inline constexpr int kBlendSlack = 8;
 /// Samples of a row of blended RGB pixels: `columns` says between which, `count` of them.
 void pick_columns(const uint16_t* blended, const Between* columns, int count, PlanarRow out);
 
-/// A sample between 2x2 pixels: `upper` and `lower` point to the left ones; weights of the lower and right in 1/256.
+/// A sample between 2x2 pixels: `upper` and `lower` point to the left ones; weights in 1/256.
 struct Square {
   const uint8_t* upper = nullptr;
   const uint8_t* lower = nullptr;
-  int32_t lower_weight = 0;
-  int32_t right_weight = 0;
+  int16_t upper_weight = 256;
+  int16_t lower_weight = 0;
+  int16_t left_weight = 256;
+  int16_t right_weight = 0;
 };
 
 /// Samples of RGB pixels. Reads up to five bytes beyond the last pixel of a picture, with weight zero.

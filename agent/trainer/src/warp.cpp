@@ -43,7 +43,8 @@ Span where_between(int64_t start, int64_t step, int64_t low, int64_t high, Span 
 /// `coordinate` is fixed-point and continuous; pixel centres lie at halves. Beyond the outer centres the edge repeats.
 Between neighbours(int64_t coordinate, int length) {
   const int64_t from_centre = std::clamp<int64_t>(coordinate - kOne / 2, 0, (length - 1) * kOne);
-  return {static_cast<int32_t>(from_centre >> kFraction), static_cast<int32_t>(from_centre >> (kFraction - 8)) & 255};
+  return Between::at(static_cast<int32_t>(from_centre >> kFraction),
+                     static_cast<int>(from_centre >> (kFraction - 8)) & 255);
 }
 
 /// The row below, or the same one at the bottom edge (where its weight is zero).
@@ -53,7 +54,12 @@ const uint8_t* next_row(const ImageView& image, int y) {
 
 /// The 2x2 pixels around (x, y).
 Square square_at(const ImageView& image, Between x, Between y) {
-  return {image.row(y.first) + 3 * x.first, next_row(image, y.first) + 3 * x.first, y.second_weight, x.second_weight};
+  return {image.row(y.first) + 3 * x.first,
+          next_row(image, y.first) + 3 * x.first,
+          y.first_weight,
+          y.second_weight,
+          x.first_weight,
+          x.second_weight};
 }
 
 void fill_grey(PlanarRow row, int width) {

@@ -33,7 +33,7 @@ std::vector<Between> random_columns(int count, int length) {
   std::vector<Between> columns;
   for (int i = 0; i < count; ++i) {
     const auto first = static_cast<int32_t>(rng.below(length));
-    columns.push_back({first, first + 1 < length ? static_cast<int32_t>(rng.below(256)) : 0});
+    columns.push_back(Between::at(first, first + 1 < length ? static_cast<int>(rng.below(256)) : 0));
   }
   return columns;
 }
@@ -82,17 +82,19 @@ TEST(PixelRows, SamplesBetweenFourPixelsAreExactToHalfALevel) {
   upper.resize(upper.size() + 8), lower.resize(lower.size() + 8);  // read, and weighed with zero
   for (const int count : kLengths) {
     std::vector<Square> squares;
+    const auto down = static_cast<int16_t>(count * 37 % 256);
     for (const Between& column : random_columns(count, kRow))
-      squares.push_back({upper.data() + 3 * column.first, lower.data() + 3 * column.first, (count * 37) % 256,
-                         column.second_weight});
+      squares.push_back({upper.data() + 3 * column.first, lower.data() + 3 * column.first,
+                         static_cast<int16_t>(256 - down), down, column.first_weight, column.second_weight});
     Planes sampled(count), one_by_one(count);
     sample_squares(squares.data(), count, sampled.row());
     plain::sample_squares(squares.data(), count, one_by_one.row());
     ASSERT_EQ(sampled, one_by_one) << count;
     for (size_t i = 0; i < squares.size(); ++i) {
-      const auto& [up, down, y, x] = squares[i];
-      const double left = (up[1] * (256 - y) + down[1] * y) / 256.0, right = (up[4] * (256 - y) + down[4] * y) / 256.0;
-      ASSERT_NEAR(sampled.g[i], (left * (256 - x) + right * x) / 256, 0.51) << count;
+      const Square& s = squares[i];
+      const double left = (s.upper[1] * s.upper_weight + s.lower[1] * s.lower_weight) / 256.0;
+      const double right = (s.upper[4] * s.upper_weight + s.lower[4] * s.lower_weight) / 256.0;
+      ASSERT_NEAR(sampled.g[i], (left * s.left_weight + right * s.right_weight) / 256, 0.51) << count;
     }
   }
 }
@@ -101,7 +103,7 @@ TEST(PixelRows, WhatLiesOnAPixelIsThatPixel) {
   std::vector<uint8_t> every_level(256 * 3 + 8);
   for (size_t i = 0; i < 256 * 3; ++i) every_level[i] = static_cast<uint8_t>(i / 3);
   std::vector<Square> squares;
-  for (size_t i = 0; i < 256; ++i) squares.push_back({&every_level[3 * i], &every_level[3 * i], 0, 0});
+  for (size_t i = 0; i < 256; ++i) squares.push_back({&every_level[3 * i], &every_level[3 * i]});
   Planes sampled(256);
   sample_squares(squares.data(), 256, sampled.row());
   for (size_t i = 0; i < 256; ++i) ASSERT_EQ(sampled.r[i], i);
