@@ -11,7 +11,7 @@ namespace tenfold {
 /// Where a loader keeps decoded pictures.
 struct PictureCache {
   int64_t memory_bytes = int64_t{1} << 30;
-  std::shared_ptr<PictureFolder> folder;  // may be null
+  std::shared_ptr<PictureFolder> folder = nullptr;  // may be null
 };
 
 /// What the argument `cache` means here: off; auto, up to 1 GiB of memory; ram, up to `share` of the memory that is free
