@@ -1,8 +1,8 @@
 // The loader's side of `npm run bench:loader`.
 //
 //   tenfold-loader-bench make FOLDER COUNT   writes COUNT JPEGs of 1280x960 with labels, and their data.yaml
-//   tenfold-loader-bench serve FOLDER        reads lines `MODE COUNT` and answers each with the seconds of processor
-//                                            time, of all threads of the process, that COUNT inputs took
+//   tenfold-loader-bench serve FOLDER [SIDE] reads lines `MODE COUNT` and answers each with the seconds of processor
+//                                            time, of all threads of the process, that COUNT inputs of SIDE (640) took
 //
 // Modes: letterbox, mosaic; with `-warm` from decoded pictures in memory, with `-disk` from mapped files of them.
 #include <ctime>
@@ -25,7 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kImgsz = 640;
 constexpr int64_t kBatch = 16;
 
 std::string numbered(int number, const char* extension) {
@@ -57,8 +56,8 @@ double processor_seconds() {
 /// One loader of one thread for each mode, made when it is first asked for.
 class Contestant {
  public:
-  explicit Contestant(const fs::path& folder)
-      : data_(Dataset::open_yaml(folder / "data.yaml", "train")), cache_(folder / "decoded") {}
+  Contestant(const fs::path& folder, int side)
+      : data_(Dataset::open_yaml(folder / "data.yaml", "train")), side_(side), cache_(folder / "decoded") {}
 
   double seconds(const std::string& mode, int64_t count) {
     const auto [entry, is_new] = loaders_.try_emplace(mode);
@@ -74,7 +73,7 @@ class Contestant {
  private:
   LoaderOptions options(const std::string& mode) const {
     LoaderOptions options;
-    options.imgsz = kImgsz;
+    options.imgsz = side_;
     options.threads = 1;
     options.prefetch = 2;
     options.cache_bytes = mode.ends_with("-warm") ? int64_t{1} << 30 : 0;
@@ -96,13 +95,14 @@ class Contestant {
   }
 
   Dataset data_;
+  int side_;
   fs::path cache_;
   std::map<std::string, std::unique_ptr<Loader>> loaders_;
   int64_t next_ = 0, epoch_ = 0;
 };
 
-void serve(const fs::path& folder) {
-  Contestant contestant(folder);
+void serve(const fs::path& folder, int side) {
+  Contestant contestant(folder, side);
   std::string mode;
   int64_t count = 0;
   while (std::cin >> mode >> count) std::cout << contestant.seconds(mode, count) << std::endl;
@@ -117,10 +117,10 @@ int main(int argc, char** argv) {
   try {
     if (arguments.size() == 3 && arguments[0] == "make") {
       tenfold::bench::make(arguments[1], std::stoi(arguments[2]));
-    } else if (arguments.size() == 2 && arguments[0] == "serve") {
-      tenfold::bench::serve(arguments[1]);
+    } else if ((arguments.size() == 2 || arguments.size() == 3) && arguments[0] == "serve") {
+      tenfold::bench::serve(arguments[1], arguments.size() == 3 ? std::stoi(arguments[2]) : 640);
     } else {
-      std::cerr << "usage: tenfold-loader-bench make FOLDER COUNT | serve FOLDER\n";
+      std::cerr << "usage: tenfold-loader-bench make FOLDER COUNT | serve FOLDER [SIDE]\n";
       return 2;
     }
   } catch (const std::exception& error) {

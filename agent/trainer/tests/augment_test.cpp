@@ -222,6 +222,52 @@ TEST_F(Augmentation, EveryLabelLiesWithinThePicture) {
       }
 }
 
+// --- Which labels stay: more than two pixels each way, more than a tenth of the object, sides of less than 1 to 100
+
+/// Labels of a grey square picture after augmentation.
+std::vector<Label> kept_of(const std::vector<Label>& labels, int side, const AugmentOptions& options, int64_t epoch) {
+  const Image image(side, side, kGrey);
+  const auto picture = std::make_shared<const Picture>(Picture{image.view(), labels, side, side});
+  std::vector<uint8_t> planes(3 * static_cast<size_t>(side) * static_cast<size_t>(side));
+  return augment(0, 1, options, SampleRng(0, epoch, 0), [&](int64_t) { return picture; }, {planes.data(), side, side});
+}
+
+Label pixels(int cls, double x, double y, double w, double h, double side) {
+  return {cls, float(x / side), float(y / side), float(w / side), float(h / side)};
+}
+
+TEST(LabelsKept, SpecksAndSliversAreLeftOut) {
+  AugmentOptions still = geometry_only();
+  still.mosaic = still.translate = still.scale = still.fliplr = 0;
+  constexpr double kSide = 640;
+  const std::vector<Label> labels{pixels(0, 100, 100, 1.9, 50, kSide), pixels(1, 100, 100, 2.1, 50, kSide),
+                                  pixels(2, 100, 100, 50, 1.9, kSide), pixels(3, 320, 300, 290, 3, kSide),
+                                  pixels(4, 320, 300, 310, 3, kSide),  pixels(5, 300, 320, 3, 310, kSide)};
+  std::vector<int> classes;
+  for (const Label& label : kept_of(labels, static_cast<int>(kSide), still, 1)) classes.push_back(label.cls);
+  EXPECT_EQ(classes, (std::vector<int>{1, 3}));
+}
+
+TEST(LabelsKept, AnObjectOfWhichATenthOrLessIsSeenIsLeftOut) {
+  AugmentOptions shifting = geometry_only();
+  shifting.mosaic = shifting.scale = shifting.fliplr = 0;
+  shifting.translate = 0.4f;
+  constexpr double kSide = 200;
+  const Label corner = pixels(0, 50, 50, 100, 100, kSide);
+  int left_out = 0, barely_kept = 0;
+  for (int64_t epoch = 1; epoch <= 400; ++epoch) {
+    const auto kept = kept_of({corner}, static_cast<int>(kSide), shifting, epoch);
+    if (kept.empty()) ++left_out;
+    for (const Label& label : kept) {
+      const double seen = double(label.w) * label.h / (double(corner.w) * corner.h);
+      EXPECT_GT(seen, 0.1) << epoch;
+      barely_kept += seen < 0.15;
+    }
+  }
+  EXPECT_GT(left_out, 0);
+  EXPECT_GT(barely_kept, 0);
+}
+
 // --- Colours
 // -----------------------------------------------------------------------------------------------------------
 
