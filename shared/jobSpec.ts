@@ -5,14 +5,19 @@ import {REFUSED_TRAIN_ARGUMENTS, TRAIN_ARGUMENT_NAMES, trainArgumentsSchema} fro
 
 /** A job spec as users write it (YAML or JSON), parsed once at the door into a complete one. */
 
-const ARCHITECTURES = ['yolov8n', 'yolov8s', 'yolov8m', 'yolov8l', 'yolov8x'] as const;
+/** The networks that the trainer has by name: agent/trainer/models. */
+export const ARCHITECTURES: readonly string[] = [
+  ...['yolov5n', 'yolov5s', 'yolov5m', 'yolov5l', 'yolov5x'],
+  ...['yolov8n', 'yolov8s', 'yolov8m', 'yolov8l', 'yolov8x'],
+  ...['yolov10n', 'yolov10s', 'yolov10m', 'yolov10b', 'yolov10l', 'yolov10x'],
+];
 
 export const modelSchema = z.strictObject({
   /** A known name, or the text of a model yaml (it holds a line break). */
   arch: z
     .string()
     .max(65_536)
-    .refine(arch => arch.includes('\n') || ARCHITECTURES.some(known => known === arch), {
+    .refine(arch => arch.includes('\n') || ARCHITECTURES.includes(arch), {
       error: issue => `unknown model ${String(issue.input)}; known are ${ARCHITECTURES.join(', ')}, or the text of a model yaml`,
     }),
   nc: z.union([z.literal('auto'), z.number().int().min(1).max(10_000)]).default('auto'),
@@ -125,11 +130,23 @@ function problemsAcrossFields(input: unknown): SpecProblem[] {
       path: 'train.batch',
       message: `the global batch of ${batch} is smaller than the ${gpus} devices; every rank needs an image`,
     });
+  return [...problems, ...foreignLossArguments(input)];
+}
+
+/** Arguments of losses that not every family has. Of a model yaml the trainer itself knows the family. */
+const LOSS_ARGUMENTS = [
+  {name: 'label_smoothing', neutral: 0, families: /^yolov5/, why: "only YOLOv5's loss smooths labels"},
+  {name: 'obj', neutral: 'auto', families: /^yolov5/, why: "only YOLOv5's loss has such an item"},
+  {name: 'dfl', neutral: 'auto', families: /^yolov(8|10)/, why: "only YOLOv8's and YOLOv10's losses have such an item"},
+] as const;
+
+function foreignLossArguments(input: unknown): SpecProblem[] {
   const arch = valueAt(input, ['model', 'arch']);
-  const smoothing = valueAt(input, ['train', 'label_smoothing']);
-  if (typeof smoothing === 'number' && smoothing > 0 && typeof arch === 'string' && /^yolov(8|10)/.test(arch))
-    problems.push({path: 'train.label_smoothing', message: `only YOLOv5's loss smooths labels; leave it at 0 with ${arch}`});
-  return problems;
+  if (typeof arch !== 'string' || !ARCHITECTURES.includes(arch)) return [];
+  return LOSS_ARGUMENTS.filter(({name, neutral, families}) => {
+    const given = valueAt(input, ['train', name]);
+    return given !== undefined && given !== neutral && !families.test(arch);
+  }).map(({name, why}) => ({path: `train.${name}`, message: `${why}; leave it out with ${arch}`}));
 }
 
 function valueAt(input: unknown, path: readonly string[]): unknown {

@@ -2,7 +2,11 @@ import {describe, expect, it} from 'vitest';
 import {foldProgress, imagesPerSecond, NO_PROGRESS, type Progress} from './progress.js';
 import type {RankEvent} from './trainerContract.js';
 
-const loss = {box: 1, cls: 2, dfl: 3};
+const loss = [
+  {name: 'box', value: 1},
+  {name: 'obj', value: 2},
+  {name: 'cls', value: 3},
+];
 const metrics = {precision: 0.8, recall: 0.7, map50: 0.9, map50_95: 0.6};
 
 function step(t: number, epoch: number, batch: number, rate = 30): RankEvent {

@@ -2,10 +2,10 @@ import type {RankEvent} from './trainerContract.js';
 
 /** How far a training is, folded from the events of its ranks. Pure: the coordinator and the watchers' terminals fold the same. */
 
-export interface Losses {
-  readonly box: number;
-  readonly cls: number;
-  readonly dfl: number;
+/** One part of a loss, with its gain: which there are depends on the model's family. */
+export interface LossItem {
+  readonly name: string;
+  readonly value: number;
 }
 
 export interface Metrics {
@@ -26,7 +26,7 @@ export interface Progress {
   /** Optimizer steps since the start of the job. */
   readonly step: number;
   /** Rank 0's, of its newest step. */
-  readonly loss: Losses | undefined;
+  readonly loss: readonly LossItem[] | undefined;
   readonly rankImagesPerSecond: ReadonlyMap<number, number>;
   /** Images validated, while a validation is under way. */
   readonly val: {readonly done: number; readonly total: number} | undefined;

@@ -10,6 +10,7 @@ const int = (min: number, max = Number.MAX_SAFE_INTEGER) => z.number().int().min
 const num = (min: number, max = Number.POSITIVE_INFINITY) => z.number().min(min).max(max);
 const ratio = num(0, 1);
 const layer = int(0, 999);
+const gain = z.union([z.literal('auto'), num(0)]).default('auto');
 
 const fields = {
   epochs: int(1, 100_000).default(100),
@@ -50,11 +51,14 @@ const fields = {
   max_grad_norm: num(0).default(10),
   /** What a gradient that is NaN or infinite does: skip the step, or end the training. */
   nan_policy: z.enum(['skip', 'end']).default('skip'),
-  /** Gains of the losses. */
-  box: num(0).default(7.5),
-  cls: num(0).default(0.5),
-  dfl: num(0).default(1.5),
-  /** YOLOv5 alone. */
+  /** Gains of the losses; `auto`: as the model's family has them. */
+  box: gain,
+  cls: gain,
+  /** Of v8 and v10. */
+  dfl: gain,
+  /** Of v5. */
+  obj: gain,
+  /** Of v5: how much of a class's certainty is spread out. */
   label_smoothing: num(0, 0.5).default(0),
   hsv_h: ratio.default(0.015),
   hsv_s: ratio.default(0.7),

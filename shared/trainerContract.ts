@@ -19,7 +19,8 @@ export interface TrainerConfig {
   readonly progress: {readonly interval_ms: number};
 }
 
-const lossesSchema = z.object({box: z.number(), cls: z.number(), dfl: z.number()});
+/** The parts of a loss, in the order of the model's family. */
+const lossesSchema = z.array(z.object({name: z.string(), value: z.number()}));
 const metricsSchema = z.object({precision: z.number(), recall: z.number(), map50: z.number(), map50_95: z.number()});
 const at = {t: z.number()};
 

@@ -33,7 +33,7 @@ const step: TrainerEvent = {
   batches: 9,
   step: 1,
   offset: 16,
-  loss: {box: 1, cls: 1, dfl: 1},
+  loss: [{name: 'box', value: 1}],
   lr: [0.1],
   images_per_s: 9,
   data_wait_ms: 0,

@@ -3,6 +3,7 @@ import * as path from 'node:path';
 import {parse, parseDocument} from 'yaml';
 import type {FieldProblem} from '../../shared/errors.js';
 import {isValidId} from '../../shared/ids.js';
+import {ARCHITECTURES} from '../../shared/jobSpec.js';
 import {nearest} from '../../shared/suggest.js';
 import {REFUSED_TRAIN_ARGUMENTS, TRAIN_ARGUMENT_NAMES} from '../../shared/trainArguments.js';
 
@@ -140,14 +141,15 @@ export function resolveData(data: string, folder: string): string {
 function resolveModel(model: string, folder: string, problems: FieldProblem[]): string {
   if (model.includes('\n') || !/\.(ya?ml|pt)$/.test(model)) return model;
   const file = path.resolve(folder, model);
-  const known = /^(yolov8[nsmlx])\.(yaml|pt)$/.exec(path.basename(model));
+  const stem = path.basename(model).replace(/\.(ya?ml|pt)$/, '');
+  const known = ARCHITECTURES.includes(stem);
   if (model.endsWith('.pt')) {
-    const instead = known === null ? '' : `; model=${known[1]} trains that architecture from scratch`;
+    const instead = known ? `; model=${stem} trains that architecture from scratch` : '';
     problems.push({path: 'model', message: `starting from given weights is not supported yet${instead}`});
     return model;
   }
   if (existsSync(file)) return readFileSync(file, 'utf8');
-  if (known !== null) return known[1]!;
+  if (known) return stem;
   problems.push({path: 'model', message: `there is no file ${file}`});
   return model;
 }

@@ -139,7 +139,7 @@ export function progressToProto(progress: Progress): pb.Progress {
     batch: progress.batch,
     batches: progress.batches,
     step: BigInt(progress.step),
-    loss: progress.loss,
+    losses: [...(progress.loss ?? [])],
     imagesPerSecond: imagesPerSecond(progress),
     rankImagesPerSecond: Object.fromEntries(progress.rankImagesPerSecond),
     metrics: progress.metrics && {

@@ -141,7 +141,7 @@ test('a spec with unknown and wrong keys is refused whole before anything is sto
 });
 
 test('arguments that this trainer does not have are refused by name', async () => {
-  const {code, stderr} = await cluster.cli('submit', `data=${good}/data.yaml`, 'model=yolov8q', 'label_smoothing=0.1', 'epochs=1');
+  const {code, stderr} = await cluster.cli('submit', `data=${good}/data.yaml`, 'model=yolov8q', 'label_smoothing=0.9', 'epochs=1');
   expect(code).toBe(2);
   expect(stderr).toContain('model.arch');
   expect(stderr).toContain('label_smoothing');

@@ -155,7 +155,11 @@ describe('a watch', () => {
   });
 
   it('tells of progress by the job itself too', async () => {
-    const loss = {box: 3, cls: 2, dfl: 1};
+    const losses = [
+      {name: 'box', value: 3},
+      {name: 'obj', value: 2},
+      {name: 'cls', value: 1},
+    ];
     await say({
       type: 'step',
       epoch: 2,
@@ -164,12 +168,12 @@ describe('a watch', () => {
       batches: 75,
       step: 78,
       offset: 48,
-      loss,
+      loss: losses,
       lr: [0.01],
       images_per_s: 31.5,
       data_wait_ms: 2,
     });
-    expect((await jobs.getJob({name})).progress).toMatchObject({epoch: 2, epochs: 6, batch: 3, step: 78n, loss, imagesPerSecond: 31.5});
+    expect((await jobs.getJob({name})).progress).toMatchObject({epoch: 2, epochs: 6, batch: 3, step: 78n, losses, imagesPerSecond: 31.5});
   });
 });
 

@@ -3,95 +3,108 @@
 
 #include <torch/nn/module.h>
 #include <torch/nn/modules/batchnorm.h>
-#include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/conv.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
-#include "head_layout.h"
-
 namespace tenfold {
 
-/// The last layer: maps of several scales in, raw predictions of several scales out.
-class Head : public torch::nn::Module {
+/// One map in, one map out.
+class Block : public torch::nn::Module {
  public:
-  virtual std::vector<at::Tensor> forward(const std::vector<at::Tensor>& inputs) = 0;
-  virtual HeadLayout layout() const = 0;
+  virtual at::Tensor forward(const at::Tensor& x) = 0;
+
+ protected:
+  /// Whether no gradient will be asked for and running statistics hold: batch norms may be folded into weights.
+  bool may_fold() const;
 };
 
-/// Convolution without bias, batch norm (eps 1e-3, momentum 0.03), SiLU. `same` padding.
-class Conv : public torch::nn::Module {
+/// Blocks one after the other, numbered from 0.
+class Chain : public Block {
  public:
-  Conv(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1);
-  at::Tensor forward(const at::Tensor& x);
+  explicit Chain(std::vector<std::shared_ptr<Block>> links);
+  at::Tensor forward(const at::Tensor& x) override;
 
  private:
-  at::Tensor forward_folded(const at::Tensor& x);
-
-  torch::nn::Conv2d conv_{nullptr};
-  torch::nn::BatchNorm2d bn_{nullptr};
+  std::vector<std::shared_ptr<Block>> links_;
 };
 
-/// Two 3x3 Convs; the input is added to their output where `shortcut`.
-class Bottleneck : public torch::nn::Module {
+struct ConvOptions {
+  int64_t stride = 1;
+  int64_t groups = 1;
+  bool activation = true;
+};
+
+/// Convolution without bias, batch norm (eps 1e-3, momentum 0.03), SiLU where `activation`. An odd kernel gives
+/// ceil(size / stride) cells; an even one needs a stride above 1, and then gives size / stride.
+class Conv : public Block {
  public:
-  Bottleneck(int64_t channels, bool shortcut);
-  at::Tensor forward(const at::Tensor& x);
+  Conv(int64_t in, int64_t out, int64_t kernel, const ConvOptions& options = {});
+  at::Tensor forward(const at::Tensor& x) override;
+
+  /// One convolution that equals this one and its batch norm with the running statistics.
+  struct Folded {
+    at::Tensor weight, bias;
+  };
+  Folded folded() const;
+
+ private:
+  torch::nn::Conv2d conv_{nullptr};
+  torch::nn::BatchNorm2d bn_{nullptr};
+  ConvOptions options_;
+  int64_t padding_;
+};
+
+/// Two Convs, the second 3x3; the input is added to their output where `shortcut`.
+class Bottleneck : public Block {
+ public:
+  Bottleneck(int64_t channels, bool shortcut, int64_t first_kernel);
+  at::Tensor forward(const at::Tensor& x) override;
 
  private:
   std::shared_ptr<Conv> cv1_, cv2_;
   bool shortcut_;
 };
 
-/// Half of a 1x1 Conv's channels runs through a chain of bottlenecks; both halves and every link of the chain are
-/// joined and mixed by another 1x1 Conv.
-class C2f : public torch::nn::Module {
+/// Makes a link of a chain that keeps the number of channels.
+using LinkMaker = std::function<std::shared_ptr<Block>(int64_t channels)>;
+
+/// Half of a 1x1 Conv's channels runs through a chain; both halves and every link of the chain are joined and mixed by
+/// another 1x1 Conv.
+class C2f : public Block {
  public:
-  C2f(int64_t in, int64_t out, int repeats, bool shortcut);
-  at::Tensor forward(const at::Tensor& x);
+  C2f(int64_t in, int64_t out, int repeats, const LinkMaker& make_link);
+  at::Tensor forward(const at::Tensor& x) override;
 
  private:
   int64_t hidden_;
   std::shared_ptr<Conv> cv1_, cv2_;
-  std::vector<std::shared_ptr<Bottleneck>> chain_;
+  std::vector<std::shared_ptr<Block>> chain_;
+};
+
+/// Cross-stage partial block (Wang et al., "CSPNet", 2020): a 1x1 Conv and a chain after it, a second 1x1 Conv beside
+/// them, and a third that mixes both.
+class C3 : public Block {
+ public:
+  C3(int64_t in, int64_t out, int repeats, bool shortcut);
+  at::Tensor forward(const at::Tensor& x) override;
+
+ private:
+  std::shared_ptr<Conv> cv1_, cv2_, cv3_;
+  std::shared_ptr<Chain> chain_;
 };
 
 /// Spatial pyramid pooling by three max-pools in a row, between 1x1 Convs (He et al., 2015).
-class SPPF : public torch::nn::Module {
+class SPPF : public Block {
  public:
   SPPF(int64_t in, int64_t out, int64_t kernel);
-  at::Tensor forward(const at::Tensor& x);
+  at::Tensor forward(const at::Tensor& x) override;
 
  private:
   int64_t kernel_;
   std::shared_ptr<Conv> cv1_, cv2_;
-};
-
-/// Fixed 1x1 convolution that takes the mean of a distribution over bins (Li et al., "Generalized Focal Loss", 2020).
-/// Decoding computes the mean directly; the module exists because published checkpoints carry its weights.
-class DflBins : public torch::nn::Module {
- public:
-  explicit DflBins(int bins);
-
- private:
-  torch::nn::Conv2d conv_{nullptr};
-};
-
-/// v8's head: for every scale a branch for the box sides' distributions and one for the class scores.
-class Detect : public Head {
- public:
-  /// `channels` and `strides` by scale, finest first.
-  Detect(const std::vector<int64_t>& channels, const std::vector<int>& strides, int nc, int reg_max);
-  std::vector<at::Tensor> forward(const std::vector<at::Tensor>& inputs) override;
-  HeadLayout layout() const override { return layout_; }
-
- private:
-  class Branch;
-  void initialise_biases();
-
-  HeadLayout layout_;
-  std::vector<std::shared_ptr<Branch>> box_, cls_;  // by scale
 };
 
 }  // namespace tenfold

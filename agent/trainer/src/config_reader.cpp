@@ -145,6 +145,16 @@ void ObjectReader::number(const char* name, double& value, double low, double hi
   value = given;
 }
 
+void ObjectReader::number_or_auto(const char* name, std::optional<double>& value, double low, double high) {
+  if (!has(name) || object_->at(name) == "auto") {
+    take(name);
+    return;
+  }
+  double given = low - 1;
+  number(name, given, low, high);
+  if (given >= low) value = given;
+}
+
 void ObjectReader::flag(const char* name, bool& value) {
   const nlohmann::json* field = take(name);
   if (field == nullptr) return;

@@ -26,6 +26,7 @@ class ObjectReader {
   void optional_integer(const char* name, std::optional<int64_t>& value, int64_t low, int64_t high);
   void integer_or_auto(const char* name, std::optional<int64_t>& value, int64_t low, int64_t high);
   void number(const char* name, double& value, double low, double high);
+  void number_or_auto(const char* name, std::optional<double>& value, double low, double high);
   void flag(const char* name, bool& value);
   void text(const char* name, std::string& value);
   void required_text(const char* name, std::string& value);

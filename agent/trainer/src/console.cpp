@@ -21,11 +21,27 @@ std::string clock_text(double seconds) {
   return format("%ld:%02ld", s / 60, s % 60);
 }
 
-std::string bar(double share, int width = 20) {
+std::string bar(double share) {
+  constexpr int width = 12;
   const int full = static_cast<int>(share * width + 0.5);
   std::string text;
   for (int i = 0; i < width; ++i) text += i < full ? "━" : "─";
   return text;
+}
+
+/// "box 1.234  cls 0.567".
+std::string losses_text(const LossItems& items) {
+  std::string text;
+  for (const LossItem& item : items) text += format("%s%s %.3f", text.empty() ? "" : "  ", item.name.c_str(), item.value);
+  return text;
+}
+
+/// The same where that fits beside a bar, else their sum.
+std::string short_losses_text(const LossItems& items) {
+  if (items.size() <= 3) return losses_text(items);
+  double sum = 0;
+  for (const LossItem& item : items) sum += item.value;
+  return format("loss %.3f", sum);
 }
 
 class ConsoleSink final : public EventSink {
@@ -66,7 +82,8 @@ class ConsoleSink final : public EventSink {
                 static_cast<double>(e.parameters) / 1e6, e.gflops));
     if (e.transferred > 0) line(format("%lld tensors taken from the given weights", static_cast<long long>(e.transferred)));
     line("");
-    line("    epoch      box      cls      dfl        P        R    mAP50  mAP50-95  images/s     time");
+    // Each epoch's line names its losses: which there are depends on the model.
+    line("    epoch        P        R    mAP50  mAP50-95  images/s     time  losses");
   }
   void show(const ResumedEvent& e) {
     line(format("resumed at step %lld, epoch %lld", static_cast<long long>(e.step),
@@ -75,9 +92,10 @@ class ConsoleSink final : public EventSink {
   void show(const ConsumedEvent&) {}
   void show(const StepEvent& e) {
     const double share = static_cast<double>(e.batch) / static_cast<double>(e.batches);
-    redraw(format("%4lld/%-4lld %8.3f %8.3f %8.3f  %s %lld/%lld  %.1f images/s", static_cast<long long>(e.epoch),
-                  static_cast<long long>(e.epochs), e.loss[0], e.loss[1], e.loss[2], bar(share).c_str(),
-                  static_cast<long long>(e.batch), static_cast<long long>(e.batches), e.images_per_s));
+    redraw(format("%4lld/%-4lld %s %lld/%lld  %.1f images/s  ", static_cast<long long>(e.epoch),
+                  static_cast<long long>(e.epochs), bar(share).c_str(), static_cast<long long>(e.batch),
+                  static_cast<long long>(e.batches), e.images_per_s) +
+           short_losses_text(e.loss));
     epochs_ = e.epochs;
   }
   void show(const ValEvent& e) {
@@ -87,15 +105,16 @@ class ConsoleSink final : public EventSink {
                   static_cast<long long>(e.total)));
   }
   void show(const EpochEvent& e) {
-    std::string text = format("%4lld/%-4lld %8.3f %8.3f %8.3f", static_cast<long long>(e.epoch),
-                              static_cast<long long>(epochs_), e.train[0], e.train[1], e.train[2]);
+    std::string text =
+        format("%4lld/%-4lld", static_cast<long long>(e.epoch), static_cast<long long>(epochs_));
     if (e.metrics) {
       text += format(" %8.3f %8.3f %8.3f %9.3f", e.metrics->precision, e.metrics->recall, e.metrics->map50,
                      e.metrics->map50_95);
     } else {
       text += "        -        -        -         -";
     }
-    line(text + format("  %8.1f %8s%s", e.images_per_s, clock_text(e.time_s).c_str(), e.best ? "  best" : ""));
+    line(text + format("  %8.1f %8s  ", e.images_per_s, clock_text(e.time_s).c_str()) + losses_text(e.train) +
+         (e.best ? "  best" : ""));
   }
   void show(const CheckpointEvent&) {}
   void show(const WarningEvent& e) { complain("warning: " + e.message); }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "exit_code.h"
+#include "loss_items.h"
 
 namespace tenfold {
 
@@ -18,9 +19,6 @@ struct Cursor {
   int64_t offset = 0;
   auto operator<=>(const Cursor&) const = default;
 };
-
-/// box, cls, dfl: the loss items with their gains.
-using LossItems = std::array<double, 3>;
 
 struct MetricSummary {
   double precision = 0;
@@ -73,7 +71,7 @@ struct StepEvent {
   int64_t batches = 1;
   int64_t step = 0;
   int64_t offset = 0;
-  LossItems loss{};
+  LossItems loss;
   std::array<double, 3> lr{};  // by parameter group, as ParameterGroup orders them
   double images_per_s = 0;     // of this rank, since its last step event
   double data_wait_ms = 0;     // spent waiting for the loader in this step
@@ -86,7 +84,7 @@ struct ValEvent {
 struct EpochEvent {
   int64_t epoch = 1;
   double time_s = 0;
-  LossItems train{};
+  LossItems train;
   std::optional<LossItems> val;
   std::optional<MetricSummary> metrics;
   std::array<double, 3> lr{};

@@ -13,7 +13,12 @@ OrderedJson object(const char* type, int64_t t) { return OrderedJson{{"type", ty
 
 OrderedJson json_of(const Cursor& cursor) { return OrderedJson{{"epoch", cursor.epoch}, {"offset", cursor.offset}}; }
 
-OrderedJson json_of(const LossItems& loss) { return OrderedJson{{"box", loss[0]}, {"cls", loss[1]}, {"dfl", loss[2]}}; }
+/// A list, since the fields of a JSON object have no order.
+OrderedJson json_of(const LossItems& loss) {
+  OrderedJson items = OrderedJson::array();
+  for (const LossItem& item : loss) items.push_back(OrderedJson{{"name", item.name}, {"value", item.value}});
+  return items;
+}
 
 OrderedJson json_of(const MetricSummary& metrics) {
   return OrderedJson{{"precision", metrics.precision},

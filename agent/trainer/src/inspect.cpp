@@ -115,8 +115,10 @@ ModelReport inspect_model(const ModelSpec& spec, int nc, int imgsz) {
   const auto observe = [&](size_t number, const std::vector<at::Tensor>& outputs) {
     LayerReport layer{
         spec.layers[number].block, spec.layers[number].inputs, {}, parameters_of_layer(*detector, number), 0};
-    for (const auto& map : outputs)
-      layer.shapes.push_back({map.size(1), map.size(2) * scale / 2, map.size(3) * scale / 2});
+    for (const auto& map : outputs) {
+      const int64_t channels = map.dim() == 5 ? map.size(1) * map.size(4) : map.size(1);  // v5's anchors apart
+      layer.shapes.push_back({channels, map.size(2) * scale / 2, map.size(3) * scale / 2});
+    }
     layer.gflops = 2e-9 * (counter.multiply_adds() - counted) * static_cast<double>(scale * scale) / 4;
     counted = counter.multiply_adds();
     report.gflops += layer.gflops;

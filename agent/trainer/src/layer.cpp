@@ -9,6 +9,8 @@
 #include <map>
 #include <set>
 
+#include "blocks_compact.h"
+
 namespace tenfold {
 namespace {
 
@@ -37,6 +39,14 @@ class Keys {
     const double value = scalar(key, fallback ? 1 : 0);
     if (value != 0 && value != 1) fail(key + " must be true or false");
     return value == 1;
+  }
+
+  /// The values of a list, which may be written as several of equal length.
+  const std::vector<double>& list(const std::string& key) {
+    used_.insert(key);
+    const auto found = spec_.options.find(key);
+    if (found == spec_.options.end()) fail(key + " is missing");
+    return found->second;
   }
 
   int64_t channels() {
@@ -93,17 +103,52 @@ Layer layer_of(std::shared_ptr<Module> module, const MapShape& output) {
 
 Layer make_conv(Keys& keys, const std::vector<MapShape>& inputs) {
   const auto [in, in_stride] = keys.only(inputs);
-  const int kernel = keys.odd("kernel", 1);
+  const int kernel = keys.positive("kernel", 1);
   const int stride = keys.positive("stride", 1);
+  if (kernel % 2 == 0 && stride % 2 != 0) keys.fail("an even kernel needs an even stride");
   const int64_t out = keys.channels();
-  return layer_of(std::make_shared<Conv>(in, out, kernel, stride), {out, in_stride * stride});
+  const ConvOptions options{.stride = stride, .groups = keys.positive("groups", 1)};
+  if (in % options.groups != 0 || out % options.groups != 0)
+    keys.fail("groups must divide " + std::to_string(in) + " and " + std::to_string(out) + " channels");
+  return layer_of(std::make_shared<Conv>(in, out, kernel, options), {out, in_stride * stride});
 }
 
 Layer make_c2f(Keys& keys, const std::vector<MapShape>& inputs) {
   const auto [in, stride] = keys.only(inputs);
   const int64_t out = keys.channels();
   const bool shortcut = keys.flag("shortcut", false);
-  return layer_of(std::make_shared<C2f>(in, out, keys.repeats(), shortcut), {out, stride});
+  const auto link = [shortcut](int64_t width) { return std::make_shared<Bottleneck>(width, shortcut, 3); };
+  return layer_of(std::make_shared<C2f>(in, out, keys.repeats(), link), {out, stride});
+}
+
+Layer make_c2f_cib(Keys& keys, const std::vector<MapShape>& inputs) {
+  const auto [in, stride] = keys.only(inputs);
+  const int64_t out = keys.channels();
+  const bool shortcut = keys.flag("shortcut", false), large_kernel = keys.flag("large_kernel", false);
+  const auto link = [=](int64_t width) { return std::make_shared<CIB>(width, shortcut, large_kernel); };
+  return layer_of(std::make_shared<C2f>(in, out, keys.repeats(), link), {out, stride});
+}
+
+Layer make_c3(Keys& keys, const std::vector<MapShape>& inputs) {
+  const auto [in, stride] = keys.only(inputs);
+  const int64_t out = keys.channels();
+  const bool shortcut = keys.flag("shortcut", false);
+  return layer_of(std::make_shared<C3>(in, out, keys.repeats(), shortcut), {out, stride});
+}
+
+Layer make_scdown(Keys& keys, const std::vector<MapShape>& inputs) {
+  const auto [in, in_stride] = keys.only(inputs);
+  const int64_t out = keys.channels();
+  const int kernel = keys.odd("kernel", 3), stride = keys.positive("stride", 2);
+  return layer_of(std::make_shared<SCDown>(in, out, kernel, stride), {out, in_stride * stride});
+}
+
+Layer make_psa(Keys& keys, const std::vector<MapShape>& inputs) {
+  const auto [channels, stride] = keys.only(inputs);
+  const int64_t heads = PSA::heads_of(channels);
+  if (channels % 2 != 0 || channels / 2 % heads != 0 || channels / 2 / heads < 2)
+    keys.fail("cannot share " + std::to_string(channels) + " channels out to its heads");
+  return layer_of(std::make_shared<PSA>(channels), {channels, stride});
 }
 
 Layer make_sppf(Keys& keys, const std::vector<MapShape>& inputs) {
@@ -133,31 +178,58 @@ Layer make_concat(Keys& keys, const std::vector<MapShape>& inputs) {
   return {nullptr, [](const std::vector<at::Tensor>& maps) { return at::cat(maps, 1); }, output};
 }
 
-std::shared_ptr<Head> make_detect(Keys& keys, const std::vector<MapShape>& inputs, int nc) {
+/// The scales that a head looks at.
+struct Scales {
   std::vector<int64_t> channels;
   std::vector<int> strides;
+};
+
+Scales scales_of(const Keys& keys, const std::vector<MapShape>& inputs) {
+  Scales scales;
   for (const auto& input : inputs) {
-    if (!strides.empty() && input.stride <= strides.back()) keys.fail("inputs must go from fine to coarse");
-    channels.push_back(input.channels);
-    strides.push_back(input.stride);
+    if (!scales.strides.empty() && input.stride <= scales.strides.back())
+      keys.fail("inputs must go from fine to coarse");
+    scales.channels.push_back(input.channels);
+    scales.strides.push_back(input.stride);
   }
+  return scales;
+}
+
+std::shared_ptr<Head> make_detect(Keys& keys, const std::vector<MapShape>& inputs, int nc) {
+  const auto [channels, strides] = scales_of(keys, inputs);
   return std::make_shared<Detect>(channels, strides, nc, keys.positive("reg_max", 16));
+}
+
+std::shared_ptr<Head> make_dual_detect(Keys& keys, const std::vector<MapShape>& inputs, int nc) {
+  const auto [channels, strides] = scales_of(keys, inputs);
+  return std::make_shared<DualDetect>(channels, strides, nc, keys.positive("reg_max", 16));
+}
+
+std::shared_ptr<Head> make_anchor_detect(Keys& keys, const std::vector<MapShape>& inputs, int nc) {
+  const auto [channels, strides] = scales_of(keys, inputs);
+  const auto& anchors = keys.list("anchors");
+  if (anchors.empty() || anchors.size() % (2 * strides.size()) != 0)
+    keys.fail("anchors must be widths and heights, equally many for each of " + std::to_string(strides.size()) +
+              " scales");
+  for (const double side : anchors)
+    if (side <= 0) keys.fail("anchors must be above 0");
+  return std::make_shared<AnchorDetect>(channels, strides, nc, anchors);
 }
 
 using LayerMaker = Layer (*)(Keys&, const std::vector<MapShape>&);
 using HeadMaker = std::shared_ptr<Head> (*)(Keys&, const std::vector<MapShape>&, int);
 
 const std::map<std::string, LayerMaker>& layer_makers() {
-  static const std::map<std::string, LayerMaker> makers = {{"Conv", make_conv},
-                                                           {"C2f", make_c2f},
-                                                           {"SPPF", make_sppf},
-                                                           {"Upsample", make_upsample},
-                                                           {"Concat", make_concat}};
+  static const std::map<std::string, LayerMaker> makers = {
+      {"Conv", make_conv},     {"C2f", make_c2f},           {"C2fCIB", make_c2f_cib}, {"C3", make_c3},
+      {"SCDown", make_scdown}, {"PSA", make_psa},           {"SPPF", make_sppf},      {"Upsample", make_upsample},
+      {"Concat", make_concat}};
   return makers;
 }
 
 const std::map<std::string, HeadMaker>& head_makers() {
-  static const std::map<std::string, HeadMaker> makers = {{"Detect", make_detect}};
+  static const std::map<std::string, HeadMaker> makers = {
+      {"AnchorDetect", make_anchor_detect}, {"Detect", make_detect}, {"DualDetect", make_dual_detect}};
   return makers;
 }
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "blocks.h"
+#include "heads.h"
 #include "model_spec.h"
 
 namespace tenfold {

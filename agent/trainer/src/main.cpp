@@ -22,7 +22,7 @@ usage:
   tenfold-trainer train CONFIG.json             train as the config says
   tenfold-trainer inspect MODEL [--nc N] [--imgsz N]
                                                 layers, shapes, parameters and GFLOPs of a model:
-                                                a built-in name (yolov8n ... yolov8x) or a model yaml
+                                                a built-in name (yolov5n, yolov8n, yolov10n, ...) or a model yaml
   tenfold-trainer --version | --help
 
 A config needs no more than a data set (a YOLO data.yaml); everything else has the default that YOLO users know:

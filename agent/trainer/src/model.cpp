@@ -48,16 +48,24 @@ Detector::Detector(const ModelSpec& spec, int nc) : spec_(spec), last_reader_(sp
 
 Detector::~Detector() = default;
 
-std::vector<at::Tensor> Detector::forward(const at::Tensor& images, const LayerObserver& observe) {
+std::vector<at::Tensor> Detector::features(const at::Tensor& images, const LayerObserver& observe) {
   std::vector<at::Tensor> outputs;
   for (size_t i = 0; i < layers_.size(); ++i) {
     outputs.push_back(layers_[i].forward(pick(spec_.layers[i].inputs, images, outputs)));
     if (observe) observe(i, {outputs.back()});
     forget_after(i, outputs);
   }
-  auto raw = head_->forward(pick(spec_.layers.back().inputs, images, outputs));
+  return pick(spec_.layers.back().inputs, images, outputs);
+}
+
+std::vector<at::Tensor> Detector::forward(const at::Tensor& images, const LayerObserver& observe) {
+  auto raw = head_->forward(features(images, observe));
   if (observe) observe(layers_.size(), raw);
   return raw;
+}
+
+std::vector<at::Tensor> Detector::forward_detecting(const at::Tensor& images) {
+  return head_->forward_detecting(features(images, {}));
 }
 
 /// Drops the maps that no later layer takes: without gradients they are the bulk of the memory.

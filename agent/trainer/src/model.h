@@ -26,9 +26,15 @@ class Detector : public torch::nn::Module {
   Detector(const ModelSpec& spec, int nc);
   ~Detector() override;
 
-  /// Raw head maps, finest first; v8: (B, 4*reg_max + nc, H/s, W/s) for s in strides, box logits first.
+  /// Raw head maps, finest first, for s in strides.
+  /// v8: (B, 4*reg_max + nc, H/s, W/s), box logits first; v10: the same twice, first of the branches that many anchors
+  /// learn from for each box, then of those that one does; v5: (B, anchors, H/s, W/s, 5 + nc).
   /// `images` is (B, 3, H, W), RGB in 0..1, H and W multiples of `max_stride()`.
   std::vector<at::Tensor> forward(const at::Tensor& images, const LayerObserver& observe = {});
+
+  /// The maps that detections are made from, and no work for others: v10's second branches; all where there are no
+  /// others. detect() and decode() take either.
+  std::vector<at::Tensor> forward_detecting(const at::Tensor& images);
 
   const HeadLayout& head_layout() const { return layout_; }
   const std::vector<int>& strides() const { return layout_.strides; }
@@ -41,6 +47,8 @@ class Detector : public torch::nn::Module {
   int64_t parameter_count() const;
 
  private:
+  /// The maps that the head looks at.
+  std::vector<at::Tensor> features(const at::Tensor& images, const LayerObserver& observe);
   void forget_after(size_t layer, std::vector<at::Tensor>& outputs) const;
 
   ModelSpec spec_;

@@ -74,10 +74,14 @@ std::string join(const std::vector<std::string>& words) {
 }
 
 Family parse_family(const Source& source, const YAML::Node& root) {
-  if (!root["family"]) source.fail(root, "`family` is missing (v8)");
+  std::string known;
+  for (const auto family : {Family::v5, Family::v8, Family::v10})
+    known.append(known.empty() ? "" : ", ").append(to_string(family));
+  if (!root["family"]) source.fail(root, "`family` is missing; known: " + known);
   const auto name = source.as<std::string>(root["family"], "family", "a name");
-  if (name == to_string(Family::v8)) return Family::v8;
-  source.fail(root["family"], "unknown family \"" + name + "\"; known: v8");
+  for (const auto family : {Family::v5, Family::v8, Family::v10})
+    if (name == to_string(family)) return family;
+  source.fail(root["family"], "unknown family \"" + name + "\"; known: " + known);
 }
 
 std::vector<std::string> size_names(const YAML::Node& sizes) {
@@ -137,7 +141,9 @@ int scale_repeats(int repeats, const Scale& scale) {
 /// Reads the list of layers, resolving names to numbers.
 class LayerReader {
  public:
-  LayerReader(const Source& source, const Scale& scale) : source_(source), scale_(scale) {}
+  /// `size` is the one of `sizes` that is built.
+  LayerReader(const Source& source, const Scale& scale, std::string size, std::vector<std::string> sizes)
+      : source_(source), scale_(scale), size_(std::move(size)), sizes_(std::move(sizes)) {}
 
   std::vector<LayerSpec> read(const YAML::Node& nodes) {
     if (!nodes.IsSequence() || nodes.size() == 0) source_.fail(nodes, "`layers` must be a list of layers");
@@ -153,9 +159,8 @@ class LayerReader {
     if (!node.IsMap() || !node["block"]) source_.fail(node, where + " must be a map with a `block`");
     LayerSpec layer;
     layer.inputs = {number - 1};
-    for (const auto& entry : node) {
-      const auto key = entry.first.Scalar();
-      const auto& value = entry.second;
+    for (const auto& [name, value] : keys_at_size(node, where)) {
+      const auto key = name.Scalar();
       const auto what = where + ": " + key;
       if (key == "block")
         layer.block = source_.as<std::string>(value, what, "a name");
@@ -171,6 +176,30 @@ class LayerReader {
         layer.options[key] = read_option(value, what);
     }
     return layer;
+  }
+
+  /// The layer's keys, with those that `at_size` replaces or adds for the size that is built.
+  std::vector<std::pair<YAML::Node, YAML::Node>> keys_at_size(const YAML::Node& node, const std::string& where) const {
+    std::vector<std::pair<YAML::Node, YAML::Node>> keys;
+    const auto special = special_keys(node["at_size"], where);
+    for (const auto& entry : node)
+      if (entry.first.Scalar() != "at_size" && !(special && special[entry.first.Scalar()]))
+        keys.emplace_back(entry.first, entry.second);
+    if (special)
+      for (const auto& entry : special) keys.emplace_back(entry.first, entry.second);
+    return keys;
+  }
+
+  YAML::Node special_keys(const YAML::Node& by_size, const std::string& where) const {
+    if (!by_size) return YAML::Node(YAML::NodeType::Undefined);
+    if (!by_size.IsMap()) source_.fail(by_size, where + ": at_size must map sizes to keys of the layer");
+    for (const auto& entry : by_size) {
+      const auto size = entry.first.Scalar();
+      if (std::find(sizes_.begin(), sizes_.end(), size) == sizes_.end())
+        source_.fail(entry.first, where + ": at_size: unknown size \"" + size + "\"; known: " + join(sizes_));
+      if (!entry.second.IsMap()) source_.fail(entry.second, where + ": at_size: " + size + " must be a map of keys");
+    }
+    return by_size[size_];
   }
 
   int scaled_channels(const YAML::Node& node, const std::string& what) const {
@@ -205,11 +234,17 @@ class LayerReader {
     return position;
   }
 
+  /// A number, a list of numbers, or a list of such lists; all as one list.
   std::vector<double> read_option(const YAML::Node& node, const std::string& what) const {
     if (node.IsScalar()) return {read_value(node, what)};
     if (!node.IsSequence()) source_.fail(node, what + " must be a number or a list of numbers");
     std::vector<double> values;
-    for (const auto& item : node) values.push_back(read_value(item, what));
+    for (const auto& item : node) {
+      if (item.IsSequence() != node[0].IsSequence() || (item.IsSequence() && item.size() != node[0].size()))
+        source_.fail(item, what + ": its lists must be equally long");
+      const auto read = read_option(item, what);
+      values.insert(values.end(), read.begin(), read.end());
+    }
     return values;
   }
 
@@ -221,6 +256,8 @@ class LayerReader {
 
   const Source& source_;
   const Scale& scale_;
+  std::string size_;
+  std::vector<std::string> sizes_;
   std::map<std::string, int> ids_;
 };
 
@@ -234,7 +271,7 @@ void check_keys(const Source& source, const YAML::Node& root) {
   if (!root["layers"]) source.fail(root, "`layers` is missing");
 }
 
-std::string read_file(const std::filesystem::path& path) {
+std::string read_model_file(const std::filesystem::path& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
   if (!error && bytes > kMaxFileBytes) throw ModelError(path.string() + ": too large for a model yaml (above 1 MiB)");
@@ -265,7 +302,7 @@ std::string without_yaml_suffix(const std::string& name) {
 }
 
 ModelSpec load_file(const std::filesystem::path& path, const std::string& size) {
-  auto spec = parse_model_spec(read_file(path), size, path.string());
+  auto spec = parse_model_spec(read_model_file(path), size, path.string());
   spec.name = path.stem().string() + spec.name;
   return spec;
 }
@@ -274,8 +311,12 @@ ModelSpec load_file(const std::filesystem::path& path, const std::string& size) 
 
 std::string_view to_string(Family family) {
   switch (family) {
+    case Family::v5:
+      return "v5";
     case Family::v8:
       return "v8";
+    case Family::v10:
+      return "v10";
   }
   throw std::logic_error("a family without a name");
 }
@@ -293,7 +334,7 @@ ModelSpec parse_model_spec(const std::string& yaml, const std::string& size, con
   spec.family = parse_family(source, root);
   spec.name = choose_size(source, root, size);
   const Scale scale = parse_scale(source, root, spec.name);
-  spec.layers = LayerReader(source, scale).read(root["layers"]);
+  spec.layers = LayerReader(source, scale, spec.name, size_names(root["sizes"])).read(root["layers"]);
   return spec;
 }
 

@@ -15,18 +15,18 @@ struct ModelError : std::runtime_error {
 };
 
 /// Decides which loss and which post-processing belong to a network's heads.
-enum class Family { v8 };
+enum class Family { v5, v8, v10 };
 
 /// The name of a family as yamls and users write it ("v8").
 std::string_view to_string(Family family);
 
 /// One layer of the network. Its position in the list is its number in parameter names (`model.<number>.…`).
 struct LayerSpec {
-  std::string block;        ///< name of the block: "Conv", "C2f", "SPPF", "Concat", "Upsample", "Detect"
+  std::string block;        ///< name of the block: "Conv", "C2f", "Concat", "Detect", …
   std::vector<int> inputs;  ///< numbers of earlier layers whose outputs it takes; -1 is the image
   int channels = 0;         ///< output channels after width scaling; 0 where the block derives them
   int repeats = 1;          ///< inner repetitions after depth scaling
-  std::map<std::string, std::vector<double>> options;  ///< the block's other keys, as written; true is 1
+  std::map<std::string, std::vector<double>> options;  ///< the block's other keys: numbers, true being 1; lists in one
 };
 
 struct ModelSpec {
@@ -35,7 +35,7 @@ struct ModelSpec {
   std::vector<LayerSpec> layers;
 };
 
-/// Loads a network by the path of a model yaml, or by built-in name ("yolov8n" … "yolov8x", ".yaml" may follow).
+/// Loads a network by the path of a model yaml, or by built-in name ("yolov8n", …; ".yaml" may follow).
 /// Where a file lists several `sizes`, its key `size` chooses one, or the last letter of a path that itself does not
 /// exist: "minex.yaml" is size x of "mine.yaml". Throws ModelError.
 ModelSpec load_model_spec(const std::string& arch_or_path);

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "anchor_grid.h"
+#include "box.h"
 
 namespace tenfold {
 namespace {
@@ -127,29 +127,7 @@ Detections suppress_image(const Predictions& image, const DetectOptions& options
   return at::tensor(rows, at::kFloat).view({count, 6});
 }
 
-at::Tensor decode_distributions(const std::vector<at::Tensor>& raw, const HeadLayout& layout) {
-  const auto merged = by_anchor(raw);
-  const auto predictions = merged.scalar_type() == at::kDouble ? merged : merged.to(at::kFloat);
-  const auto grid = make_anchor_grid(raw, layout.strides, predictions.scalar_type());
-  const int64_t sides = 4 * layout.reg_max;
-  const auto distances = expected_distance(predictions.narrow(-1, 0, sides), layout.reg_max);  // (B, A, 4)
-  const auto near = distances.narrow(-1, 0, 2), far = distances.narrow(-1, 2, 2);
-  const auto centre = grid.points + (far - near) * (grid.stride * 0.5);
-  const auto size = (near + far) * grid.stride;
-  const auto scores = predictions.narrow(-1, sides, layout.nc).sigmoid();
-  return at::cat({centre, size, scores}, -1).transpose(1, 2);
-}
-
 }  // namespace
-
-at::Tensor decode(const std::vector<at::Tensor>& raw, const HeadLayout& layout) {
-  const at::NoGradGuard no_grad;
-  switch (layout.family) {
-    case Family::v8:
-      return decode_distributions(raw, layout);
-  }
-  throw std::logic_error("a family without a decoder");
-}
 
 std::vector<Detections> suppress(const at::Tensor& decoded, const DetectOptions& options) {
   const auto on_cpu = decoded.detach().to(at::kCPU, at::kFloat).contiguous();  // (B, 4 + nc, A)
@@ -163,11 +141,32 @@ std::vector<Detections> suppress(const at::Tensor& decoded, const DetectOptions&
   return detections;
 }
 
+std::vector<Detections> select_best(const at::Tensor& decoded, const DetectOptions& options) {
+  const at::NoGradGuard no_grad;
+  const int64_t anchors = decoded.size(2);
+  const auto scores = decoded.narrow(1, 4, decoded.size(1) - 4).flatten(1);  // (B, nc * A)
+  const auto count = std::min<int64_t>(options.max_det, scores.size(1));
+  const auto [score, place] = scores.topk(count, 1);  // (B, count), descending
+  const auto anchor = place.remainder(anchors).unsqueeze(1).expand({-1, 4, -1});
+  const auto boxes = xywh_to_xyxy(decoded.narrow(1, 0, 4).gather(2, anchor).transpose(1, 2));
+  const auto cls = place.div(anchors, "floor").to(boxes.scalar_type());
+  const auto rows = at::cat({boxes, score.unsqueeze(2), cls.unsqueeze(2)}, 2).to(at::kCPU, at::kFloat);
+  std::vector<Detections> detections;
+  for (const auto& image : rows.unbind(0)) {
+    const auto kept = (image.select(1, 4) > options.conf).sum().item<int64_t>();
+    detections.push_back(image.narrow(0, 0, kept));
+  }
+  return detections;
+}
+
 std::vector<Detections> detect(const std::vector<at::Tensor>& raw, const HeadLayout& layout,
                                const DetectOptions& options) {
   switch (layout.family) {
+    case Family::v5:
     case Family::v8:
       return suppress(decode(raw, layout), options);
+    case Family::v10:
+      return select_best(decode(raw, layout), options);
   }
   throw std::logic_error("a family without detections");
 }

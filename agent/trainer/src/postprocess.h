@@ -22,14 +22,19 @@ struct DetectOptions {
   int max_candidates = 30000;   ///< best boxes an image that suppression looks at
 };
 
-/// Boxes and class probabilities at every anchor, (B, 4 + nc, A): cx, cy, w, h in pixels, then scores in 0..1;
-/// anchors in order of head map, row, column.
+/// Boxes and class probabilities at every anchor, (B, 4 + nc, A): cx, cy, w, h in pixels, then scores in 0..1; anchors
+/// in order of head map, v5's shape, row, column. `raw` as Detector::forward or forward_detecting returns it; v5's
+/// scores are objectness times class, v10's those of the branches that find each box once.
 at::Tensor decode(const std::vector<at::Tensor>& raw, const HeadLayout& layout);
 
 /// Greedy non-maximum suppression of decoded predictions (B, 4 + nc, A); one entry an image.
 std::vector<Detections> suppress(const at::Tensor& decoded, const DetectOptions& options);
 
-/// decode, then whatever the family needs to make detections unique (v8: suppress).
+/// The best `max_det` of all scores of decoded predictions (B, 4 + nc, A), where nothing overlaps; one entry an image.
+std::vector<Detections> select_best(const at::Tensor& decoded, const DetectOptions& options);
+
+/// decode, then what the family needs to make detections unique: v5 and v8 `suppress`; v10 has no doubles, and needs
+/// no more than `select_best`.
 std::vector<Detections> detect(const std::vector<at::Tensor>& raw, const HeadLayout& layout,
                                const DetectOptions& options);
 

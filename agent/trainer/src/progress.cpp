@@ -17,19 +17,31 @@ std::optional<MetricSummary> metrics_from(const Json& json) {
   return MetricSummary{json.at(0), json.at(1), json.at(2), json.at(3)};
 }
 
+Json items_json(const LossItems& items) {
+  Json list = Json::array();
+  for (const LossItem& item : items) list.push_back({{"name", item.name}, {"value", item.value}});
+  return list;
+}
+
+LossItems items_from(const Json& json) {
+  LossItems items;
+  for (const Json& item : json) items.push_back({item.at("name"), item.at("value")});
+  return items;
+}
+
 Json row_json(const EpochRow& row) {
   return Json{{"epoch", row.epoch},
               {"time_s", row.time_s},
-              {"train", row.train},
+              {"train", items_json(row.train)},
               {"metrics", metrics_json(row.metrics)},
-              {"val", row.val ? Json(*row.val) : Json(nullptr)},
+              {"val", row.val ? items_json(*row.val) : Json(nullptr)},
               {"lr", row.lr}};
 }
 
 EpochRow row_from(const Json& json) {
-  EpochRow row{json.at("epoch"), json.at("time_s"), json.at("train"), metrics_from(json.at("metrics")), std::nullopt,
-               json.at("lr")};
-  if (!json.at("val").is_null()) row.val = json.at("val").get<LossItems>();
+  EpochRow row{json.at("epoch"), json.at("time_s"), items_from(json.at("train")), metrics_from(json.at("metrics")),
+               std::nullopt, json.at("lr")};
+  if (!json.at("val").is_null()) row.val = items_from(json.at("val"));
   return row;
 }
 
@@ -45,7 +57,7 @@ Json to_json(const Progress& progress) {
               {"finished_epochs", progress.finished_epochs},
               {"planned_epochs", progress.planned_epochs},
               {"epoch",
-               {{"loss", progress.epoch.loss},
+               {{"loss", items_json(progress.epoch.loss)},
                 {"steps", progress.epoch.steps},
                 {"images", progress.epoch.images},
                 {"seconds", progress.epoch.seconds}}},
@@ -63,7 +75,7 @@ Progress progress_from_json(const Json& json) {
   json.at("finished_epochs").get_to(progress.finished_epochs);
   progress.planned_epochs = json.value("planned_epochs", int64_t{0});  // older checkpoints have none
   const Json& epoch = json.at("epoch");
-  epoch.at("loss").get_to(progress.epoch.loss);
+  progress.epoch.loss = items_from(epoch.at("loss"));
   epoch.at("steps").get_to(progress.epoch.steps);
   epoch.at("images").get_to(progress.epoch.images);
   epoch.at("seconds").get_to(progress.epoch.seconds);

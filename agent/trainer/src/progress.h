@@ -15,7 +15,7 @@ namespace tenfold {
 struct EpochRow {
   int64_t epoch = 1;
   double time_s = 0;  // since the start of the job, over all attempts
-  LossItems train{};
+  LossItems train;
   std::optional<MetricSummary> metrics;
   std::optional<LossItems> val;
   std::array<double, 3> lr{};
@@ -23,7 +23,7 @@ struct EpochRow {
 
 /// What is known of an epoch that is under way.
 struct EpochSums {
-  LossItems loss{};  // summed over the epoch's steps so far, each the mean over the ranks
+  LossItems loss;  // summed over the epoch's steps so far, each the mean over the ranks
   int64_t steps = 0;
   int64_t images = 0;
   double seconds = 0;  // spent training, over all attempts

@@ -13,9 +13,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kHeader =
-    "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),metrics/mAP50(B),"
-    "metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0,lr/pg1,lr/pg2";
+/// The columns of `history`, whose rows all have the same loss items.
+std::string header_of(const std::vector<EpochRow>& history) {
+  std::string train, val;
+  for (const LossItem& item : history.empty() ? LossItems{} : history.front().train) {
+    train += ",train/" + item.name + "_loss";
+    val += ",val/" + item.name + "_loss";
+  }
+  return "epoch,time" + train + ",metrics/precision(B),metrics/recall(B),metrics/mAP50(B),metrics/mAP50-95(B)" + val +
+         ",lr/pg0,lr/pg1,lr/pg2";
+}
 
 std::string number(double value) {
   char text[32];
@@ -29,17 +36,16 @@ std::string quoted(const std::string& text) { return nlohmann::json(text).dump()
 }  // namespace
 
 std::string results_csv(const std::vector<EpochRow>& history) {
-  std::string csv = std::string(kHeader) + "\n";
+  std::string csv = header_of(history) + "\n";
   for (const EpochRow& row : history) {
     const MetricSummary metrics = row.metrics.value_or(MetricSummary{});
-    const LossItems val = row.val.value_or(LossItems{});
+    std::vector<double> values = {row.time_s};
+    for (const LossItem& item : row.train) values.push_back(item.value);
+    values.insert(values.end(), {metrics.precision, metrics.recall, metrics.map50, metrics.map50_95});
+    for (size_t i = 0; i < row.train.size(); ++i) values.push_back(row.val ? row.val->at(i).value : 0);
+    values.insert(values.end(), row.lr.begin(), row.lr.end());
     csv += std::to_string(row.epoch);
-    for (const double value :
-         {row.time_s, row.train[0], row.train[1], row.train[2], metrics.precision, metrics.recall, metrics.map50,
-          metrics.map50_95, val[0], val[1], val[2], row.lr[0], row.lr[1], row.lr[2]}) {
-      csv += ',';
-      csv += number(value);
-    }
+    for (const double value : values) csv += "," + number(value);
     csv += "\n";
   }
   return csv;

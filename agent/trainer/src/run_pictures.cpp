@@ -81,7 +81,7 @@ void draw_validation(const fs::path& run_dir, Detector& model, const Dataset& da
   const at::NoGradGuard no_grad;
   const Batch batch = read_batch(data, spread_ids(data.size(), kGridPictures), imgsz);
   const std::vector<Detections> found =
-      detect(model.forward(network_input(batch.images, device)), model.head_layout(), DetectOptions{});
+      detect(model.forward_detecting(network_input(batch.images, device)), model.head_layout(), DetectOptions{});
   fs::create_directories(run_dir / "val_pred");
   write_jpeg(run_dir / "val_batch0_labels.jpg", batch_picture(batch, data.names(), kGridPictures));
   std::vector<Image> grid;

@@ -25,6 +25,10 @@ class YamlWriter {
     for (size_t i = 0; i < prefixes.size(); ++i) out_ << (i == 0 ? "" : ", ") << prefixes[i];
     out_ << "]\n";
   }
+  void number_or_auto(const char* name, const std::optional<double>& value, double low, double high) {
+    if (value) return number(name, *value, low, high);
+    out_ << name << ": auto\n";
+  }
   std::string text() const { return out_.str(); }
 
  private:

@@ -39,10 +39,11 @@ struct TrainArguments {
   double warmup_bias_lr = 0.1;
   double max_grad_norm = 10;         // gradients are scaled down to this L2 norm; 0: never
   std::string nan_policy = "skip";   // what a gradient that is NaN or infinite does: skip the step, or end the training
-  double box = 7.5;  // gains of the losses
-  double cls = 0.5;
-  double dfl = 1.5;
-  double label_smoothing = 0;  // YOLOv5 alone
+  std::optional<double> box;  // gains of the losses; nullopt: as the model's family has them
+  std::optional<double> cls;
+  std::optional<double> dfl;   // v8, v10
+  std::optional<double> obj;   // v5
+  double label_smoothing = 0;  // v5
   double hsv_h = 0.015;
   double hsv_s = 0.7;
   double hsv_v = 0.4;
@@ -62,8 +63,9 @@ struct TrainArguments {
 /// The one description of every argument: name, place, range. Reading, checking and printing all visit it.
 ///
 /// A visitor has integer(name, int64&, low, high), number(name, double&, low, high), flag(name, bool&),
-/// integer_or_auto(name, optional<int64>&, low, high), choice(name, string&, words, word for true, word for false),
-/// device(name, string&) and layers(name, vector<string>& prefixes).
+/// integer_or_auto(name, optional<int64>&, low, high), number_or_auto(name, optional<double>&, low, high),
+/// choice(name, string&, words, word for true, word for false), device(name, string&) and
+/// layers(name, vector<string>& prefixes).
 template <typename Visitor, typename Arguments>
 void visit_arguments(Visitor&& v, Arguments& a) {
   constexpr double kAny = std::numeric_limits<double>::infinity();
@@ -93,9 +95,10 @@ void visit_arguments(Visitor&& v, Arguments& a) {
   v.number("warmup_bias_lr", a.warmup_bias_lr, 0, 10);
   v.number("max_grad_norm", a.max_grad_norm, 0, kAny);
   v.choice("nan_policy", a.nan_policy, {"skip", "end"}, nullptr, nullptr);
-  v.number("box", a.box, 0, kAny);
-  v.number("cls", a.cls, 0, kAny);
-  v.number("dfl", a.dfl, 0, kAny);
+  v.number_or_auto("box", a.box, 0, kAny);
+  v.number_or_auto("cls", a.cls, 0, kAny);
+  v.number_or_auto("dfl", a.dfl, 0, kAny);
+  v.number_or_auto("obj", a.obj, 0, kAny);
   v.number("label_smoothing", a.label_smoothing, 0, 0.5);
   v.number("hsv_h", a.hsv_h, 0, 1);
   v.number("hsv_s", a.hsv_s, 0, 1);

@@ -10,6 +10,7 @@
 
 #include "freeze.h"
 #include "inspect.h"
+#include "loss_gains.h"
 #include "run_folder.h"
 #include "run_pictures.h"
 #include "train_step.h"
@@ -34,7 +35,7 @@ Dataset open_validation_data(const Config& config) {
 }
 
 std::unique_ptr<DetectionLoss> new_loss(const Training& t) {
-  return make_detection_loss(t.model->head_layout(), {.box = t.args.box, .cls = t.args.cls, .dfl = t.args.dfl});
+  return make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
 }
 
 void open_validation(Training& t) {
@@ -115,7 +116,7 @@ ValidationResult validate(Training& t, int64_t epoch) {
 
 LossItems mean_of(const EpochSums& sums) {
   LossItems mean = sums.loss;
-  for (double& item : mean) item /= static_cast<double>(std::max<int64_t>(sums.steps, 1));
+  for (LossItem& item : mean) item.value /= static_cast<double>(std::max<int64_t>(sums.steps, 1));
   return mean;
 }
 

@@ -97,13 +97,12 @@ void StepReport::after_step(const at::Tensor& loss_items, const StepRates& rates
   const double seconds = std::chrono::duration<double>(now - last_told_).count();
   const at::Tensor items = loss_items.to(at::kCPU, at::kDouble);
   if (!items.isfinite().all().item<bool>()) return;  // a warning has told of this step
-  const auto item = items.accessor<double, 1>();
   const Progress& progress = t_.progress;
   const bool epoch_done = progress.cursor.offset == 0;
   const int64_t offset = epoch_done ? t_.samples() : progress.cursor.offset;
   t_.events.emit(StepEvent{epoch_done ? progress.cursor.epoch - 1 : progress.cursor.epoch, t_.args.epochs,
                            (offset + t_.args.batch - 1) / t_.args.batch, t_.batches(), progress.step, offset,
-                           {item[0], item[1], item[2]}, rates.lr,
+                           named_items(t_.model->family(), items), rates.lr,
                            static_cast<double>(images_since_) / std::max(seconds, 1e-9), data_wait_s * 1000});
   told_any_ = true;
   last_told_ = now;

@@ -13,6 +13,7 @@
 
 #include "exit_code.h"
 #include "freeze.h"
+#include "loss_gains.h"
 #include "picture_cache.h"
 #include "run_folder.h"
 #include "sample_order.h"
@@ -129,25 +130,17 @@ Metadata metadata_of(const Training& t) {
           {"trainer", std::string("tenfold-trainer ") + TENFOLD_VERSION}};
 }
 
-void check_family(const TrainArguments& arguments, const Detector& model) {
-  if (arguments.label_smoothing == 0) return;
-  throw TrainerError(ExitCode::bad_config, "train.label_smoothing: only YOLOv5's loss smooths labels, and " +
-                                               model.spec().name + " is of family " +
-                                               std::string(to_string(model.family())) + "; leave it at 0");
-}
-
 void build_model(Training& t) {
   const auto nc = static_cast<int>(t.data->names().size());
   const ModelSpec spec = load_model_spec(t.config.arch);
   at::manual_seed(static_cast<uint64_t>(t.config.train.seed));
   t.model = build_detector(spec, nc);
-  check_family(t.config.train, *t.model);
   freeze(*t.model, t.config.train.freeze);
   if (t.config.weights && !t.config.resume_dir) t.transferred = transfer_weights(*t.model, *t.config.weights);
   const int64_t batches = (t.samples() + t.config.train.batch - 1) / t.config.train.batch;
   t.args = resolve_optimizer(t.config.train, t.config.weights.has_value(), batches * t.config.train.epochs, nc);
   t.schedule = schedule_of(t.args, batches);
-  t.loss = make_detection_loss(t.model->head_layout(), {.box = t.args.box, .cls = t.args.cls, .dfl = t.args.dfl});
+  t.loss = make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
   t.weights_metadata = metadata_of(t);
   auto average = build_detector(spec, nc);
   for (const auto& model : {t.model, average}) {
@@ -161,7 +154,8 @@ void build_model(Training& t) {
     if (parameter.requires_grad()) t.trainable.push_back(parameter);
   }
   t.optimizer = make_optimizer(t.args, *t.model);
-  t.loss_sums = at::zeros({3}, at::TensorOptions().dtype(at::kFloat).device(t.device.device));
+  const auto items = static_cast<int64_t>(loss_item_names(t.model->family()).size());
+  t.loss_sums = at::zeros({items}, at::TensorOptions().dtype(at::kFloat).device(t.device.device));
 }
 
 CheckpointIdentity identity_of(const Training& t) {
@@ -235,7 +229,8 @@ void settle_buckets(Training& t) {
 std::vector<at::Tensor> running_statistics(const Detector& model) {
   std::vector<at::Tensor> all;
   for (const auto& item : model.named_buffers()) {
-    if (item.value().is_floating_point()) all.push_back(item.value());
+    const auto& name = item.key();
+    if (name.ends_with(".running_mean") || name.ends_with(".running_var")) all.push_back(item.value());
   }
   return all;
 }
@@ -326,9 +321,7 @@ void settle_replicas(Training& t) {
     tensor.copy_(mean.narrow(0, at, tensor.numel()).view_as(tensor));
     at += tensor.numel();
   }
-  for (size_t i = 0; i < t.progress.epoch.loss.size(); ++i) {
-    t.progress.epoch.loss[i] += t.loss_sums[static_cast<int64_t>(i)].item<double>();
-  }
+  add_loss_items(t.progress.epoch.loss, named_items(t.model->family(), t.loss_sums));
   t.progress.epoch.steps += t.loss_steps;
   t.loss_sums.zero_();
   t.loss_steps = 0;

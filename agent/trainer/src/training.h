@@ -57,7 +57,7 @@ struct Training {
   int64_t transferred = 0;
 
   Progress progress;
-  at::Tensor loss_sums;        // (3) items of this rank, summed since progress.epoch was last brought up to date
+  at::Tensor loss_sums;        // (items) those of this rank, summed since progress.epoch was last brought up to date
   int64_t loss_steps = 0;      // steps in loss_sums
   bool introduced = false;     // the model was told and args.yaml written
   int skipped_in_a_row = 0;    // steps whose gradient was not finite

@@ -107,7 +107,8 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
                 std::move(whole_batches));
   Evaluator evaluator(model.nc());
   const DetectOptions options{.conf = kEvaluationConfidence, .multi_label = true};
-  at::Tensor items = at::zeros({3}, at::TensorOptions().dtype(at::kFloat).device(device.device));
+  const auto item_count = static_cast<int64_t>(loss_item_names(model.family()).size());
+  at::Tensor items = at::zeros({item_count}, at::TensorOptions().dtype(at::kFloat).device(device.device));
   int64_t done = 0;
   while (const std::optional<Batch> batch = loader_.next()) {
     for (const Corrupt& corrupt : batch->corrupt) on_corrupt(corrupt);
@@ -127,7 +128,7 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
   // Each rank's items are world_size times its share (see DetectionLoss): their mean over the ranks is the batch's.
   const at::Tensor mean = ranks.sum(items.to(at::kCPU, at::kDouble)) / (static_cast<double>(ranks.world_size()) *
                                                                        static_cast<double>(std::max<int64_t>(done, 1)));
-  for (size_t i = 0; i < result.loss.size(); ++i) result.loss[i] = mean[static_cast<int64_t>(i)].item<double>();
+  result.loss = named_items(model.family(), mean);
   result.metrics = merged_metrics(evaluator, model.nc(), ranks);
   return result;
 }

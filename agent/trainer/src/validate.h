@@ -24,7 +24,7 @@ LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batc
 
 struct ValidationResult {
   MetricSummary metrics;
-  LossItems loss{};
+  LossItems loss;
 };
 
 /// Validates a model on a whole data set, shared out over the ranks as training batches are; the result is the same on

@@ -19,11 +19,12 @@ Snapshot small_snapshot(int64_t step) {
   progress.step = step;
   progress.cursor = {2, 8};
   progress.finished_epochs = 1;
-  progress.epoch = {{1.5, 2.5, 3.5}, 4, 8, 0.25};
+  progress.epoch = {{{"box", 1.5}, {"obj", 2.5}, {"cls", 3.5}}, 4, 8, 0.25};
   progress.best_fitness = 0.1 / 3;
   progress.best_epoch = 1;
   progress.seconds = 12.5;
-  progress.history = {{1, 12.5, {1, 2, 3}, MetricSummary{0.1, 0.2, 0.3, 0.4}, LossItems{3, 2, 1}, {0.1, 0.2, 0.3}}};
+  progress.history = {{1, 12.5, {{"box", 1}, {"obj", 2}}, MetricSummary{0.1, 0.2, 0.3, 0.4},
+                       LossItems{{"box", 3}, {"obj", 2}}, {0.1, 0.2, 0.3}}};
   return {.identity = {"yolov8n", 5, 7, 16, 1200, "SGD"},
           .progress = progress,
           .world_size = 2,

@@ -22,6 +22,9 @@ struct ArgumentsJson {
   void integer_or_auto(const char* name, const std::optional<int64_t>& value, int64_t, int64_t) {
     json[name] = value ? nlohmann::json(*value) : nlohmann::json("auto");
   }
+  void number_or_auto(const char* name, const std::optional<double>& value, double, double) {
+    json[name] = value ? nlohmann::json(*value) : nlohmann::json("auto");
+  }
   void device(const char* name, const std::string& value) { json[name] = value; }
   void layers(const char* name, const std::vector<std::string>& prefixes) { json[name] = prefixes; }
 
@@ -55,6 +58,14 @@ TEST(Config, ReadsTheContractsExample) {
   EXPECT_EQ(config.resume_dir, "/var/cache/tenfold/checkpoints/defects-s-7f3a/step-00000300");
   EXPECT_EQ(config.collective.generation, 4711);
   EXPECT_EQ(config.progress_interval_ms, 250);
+}
+
+TEST(Config, TakesGainsAsNumbersOrLeavesThemToTheFamily) {
+  EXPECT_FALSE(arguments_of("{}").box);
+  EXPECT_FALSE(arguments_of(R"({"box": "auto"})").box);
+  EXPECT_EQ(arguments_of(R"({"box": 2})").box, 2);
+  EXPECT_NE(problems_of(R"({"data": {"kind": "yaml", "path": "a"}, "train": {"obj": -1}})").find("train.obj: must be a number"),
+            std::string::npos);
 }
 
 TEST(Config, ADataSetIsEnough) {

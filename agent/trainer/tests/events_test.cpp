@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 
 /// An event of each type, as in the contract's example.
 std::vector<Event> example_events() {
-  const LossItems loss{1, 2, 3};
+  const LossItems loss{{"box", 1}, {"cls", 2}, {"dfl", 3}};
   return {HelloEvent{0, 2, 4711, 4242, "2.13.0", "cpu", 1},
           JoinedEvent{"gloo"},
           ModelEvent{"yolov8n", 5, 3011823, 8.2, 0},

@@ -7,6 +7,8 @@
 #include "anchor_grid.h"
 #include "assigner.h"
 #include "box.h"
+#include "exit_code.h"
+#include "loss_gains.h"
 
 namespace tenfold {
 namespace {
@@ -14,10 +16,24 @@ namespace {
 constexpr int kSize = 64;
 const HeadLayout kLayout{Family::v8, 3, {8, 16, 32}, 16};
 
-std::vector<at::Tensor> random_heads(int64_t batch) {
+/// Heads of three scales and classes.
+HeadLayout layout_of(Family family) {
+  HeadLayout layout{family, 3, {8, 16, 32}, 16};
+  if (family == Family::v5)
+    layout.anchors = at::tensor({1.F, 2.F, 2.F, 1.F, 1.F, 1.F, 2.F, 2.F, 1.F, 2.F, 2.F, 1.F}).view({3, 2, 2});
+  return layout;
+}
+
+std::vector<at::Tensor> random_heads(int64_t batch, const HeadLayout& layout = kLayout) {
   std::vector<at::Tensor> raw;
-  for (const int stride : kLayout.strides)
-    raw.push_back(at::randn({batch, 4 * 16 + 3, kSize / stride, kSize / stride}).requires_grad_());
+  const int branches = layout.family == Family::v10 ? 2 : 1;
+  for (int branch = 0; branch < branches; ++branch)
+    for (const int stride : layout.strides) {
+      const int64_t cells = kSize / stride;
+      raw.push_back(layout.family == Family::v5 ? at::randn({batch, layout.anchors.size(1), cells, cells, 5 + 3})
+                                                : at::randn({batch, 4 * 16 + 3, cells, cells}));
+      raw.back().requires_grad_();
+    }
   return raw;
 }
 
@@ -96,45 +112,154 @@ TEST(DetectionLoss, EqualsTheFormulasWrittenOutDensely) {
   EXPECT_NEAR(result.total.item<double>(), 2 * result.items.sum().item<double>(), 1e-3) << "times the images";
 }
 
-TEST(DetectionLoss, AveragedOverUnequalRanksHasTheGradientOfTheWholeBatch) {
+class FamilyLoss : public testing::TestWithParam<Family> {};
+
+/// What a rank gets when its own images are several parts, like the micro-batches of one step.
+struct RankResult {
+  std::vector<std::vector<at::Tensor>> heads;  // by part
+  at::Tensor items;
+};
+
+TEST_P(FamilyLoss, OfUnequalPartsOnUnequalRanksIsThatOfTheWholeBatch) {
   at::manual_seed(3);
-  const auto whole = random_heads(3);
-  const auto targets = random_targets(3, 8);
-  const auto single = (*make_detection_loss(kLayout))(whole, targets, kSize, kSize);
+  const auto layout = layout_of(GetParam());
+  const auto whole = random_heads(4, layout);
+  const auto targets = random_targets(4, 10);
+  const auto single = (*make_detection_loss(layout))(whole, targets, kSize, kSize);
   single.total.backward();
 
-  // Rank 0 has two images and rank 1 has one. A first run only collects what each would send to the all-reduce.
-  const std::vector<std::pair<int64_t, int64_t>> shares = {{0, 2}, {2, 1}};
+  // Rank 0 has two parts of two images and one, rank 1 has one image and an empty part.
+  const std::vector<std::vector<std::pair<int64_t, int64_t>>> shares = {{{0, 2}, {2, 1}}, {{3, 1}, {4, 0}}};
   const auto run = [&](size_t rank, const SumOverRanks& sum) {
-    const auto [first, count] = shares[rank];
-    const auto raw = images_from(whole, first, count);
-    const auto loss = make_detection_loss(kLayout);
+    const auto loss = make_detection_loss(layout);
     loss->set_sum_over_ranks(sum);
-    const auto result = (*loss)(raw, targets_from(targets, first, count), kSize, kSize);
-    result.total.backward();
-    return std::pair(raw, result.items);
-  };
-  at::Tensor sums = at::zeros({3});
-  const auto collect = [&](const at::Tensor& sent) {
-    sums += sent;
-    return sent;
-  };
-  for (const size_t rank : {0U, 1U}) run(rank, collect);
-  EXPECT_EQ(sums[1].item<float>(), 3) << "images";
-  EXPECT_EQ(sums[2].item<float>(), 2) << "ranks";
-
-  at::Tensor items = at::zeros({3});
-  for (const size_t rank : {0U, 1U}) {
-    const auto [raw, rank_items] = run(rank, [&](const at::Tensor&) { return sums; });
-    const auto [first, count] = shares[rank];
-    for (size_t i = 0; i < raw.size(); ++i) {
-      // Each head value belongs to one rank, so DDP's average over the ranks is half of that rank's gradient.
-      const auto average = raw[i].grad() / 2, expected = whole[i].grad().narrow(0, first, count);
-      EXPECT_TRUE(at::allclose(average, expected, 1e-5, 1e-6)) << "rank " << rank << " map " << i;
+    RankResult result{{}, at::zeros_like(single.items)};
+    std::vector<LossTerms> parts;
+    at::Tensor normalisers;
+    for (const auto& [first, count] : shares[rank]) {
+      result.heads.push_back(images_from(whole, first, count));
+      parts.push_back(loss->terms(result.heads.back(), targets_from(targets, first, count), kSize, kSize));
+      const auto& own = parts.back().normalisers;
+      EXPECT_FALSE(own.requires_grad());
+      normalisers = normalisers.defined() ? normalisers + own : own;
     }
-    items += rank_items / 2;
+    const auto over_all = loss->over_ranks(normalisers);
+    for (const auto& part : parts) {
+      const auto divided = loss->divide(part, over_all);
+      divided.total.backward();
+      result.items += divided.items;
+    }
+    return result;
+  };
+  // A first run only collects what each would send to the all-reduce.
+  at::Tensor sums;
+  for (const size_t rank : {0U, 1U})
+    run(rank, [&](const at::Tensor& sent) {
+      sums = sums.defined() ? sums + sent : sent.clone();
+      return sent;
+    });
+  EXPECT_EQ(sums[0].item<float>(), 4) << "images";
+  EXPECT_EQ(sums[-1].item<float>(), 2) << "ranks";
+
+  at::Tensor items = at::zeros_like(single.items);
+  for (const size_t rank : {0U, 1U}) {
+    const auto result = run(rank, [&](const at::Tensor&) { return sums; });
+    for (size_t part = 0; part < shares[rank].size(); ++part) {
+      const auto [first, count] = shares[rank][part];
+      if (count == 0) continue;
+      for (size_t i = 0; i < whole.size(); ++i) {
+        // Each head value belongs to one rank, so DDP's average over the ranks is half of that rank's gradient.
+        const auto average = result.heads[part][i].grad() / 2, expected = whole[i].grad().narrow(0, first, count);
+        EXPECT_TRUE(at::allclose(average, expected, 1e-5, 1e-6)) << "rank " << rank << " map " << i;
+      }
+    }
+    items += result.items / 2;
   }
-  EXPECT_TRUE(at::allclose(items, single.items, 1e-5, 1e-6));
+  EXPECT_TRUE(at::allclose(items, single.items, 1e-5, 1e-6)) << items << single.items;
+}
+
+TEST_P(FamilyLoss, HasANameForEveryItem) {
+  at::manual_seed(5);
+  const auto layout = layout_of(GetParam());
+  const auto result = (*make_detection_loss(layout))(random_heads(1, layout), random_targets(1, 3), kSize, kSize);
+  const auto items = named_items(GetParam(), result.items);
+  EXPECT_EQ(result.items.numel(), static_cast<int64_t>(items.size()));
+  double sum = 0;
+  for (const auto& item : items) sum += item.value;
+  EXPECT_NEAR(result.total.item<double>(), sum, 1e-4 * sum) << "one image";
+}
+
+TEST_P(FamilyLoss, WithoutObjectsReachesEveryHead) {
+  const auto layout = layout_of(GetParam());
+  const auto raw = random_heads(2, layout);
+  (*make_detection_loss(layout))(raw, at::zeros({0, 6}), kSize, kSize).total.backward();
+  for (const auto& map : raw) {
+    ASSERT_TRUE(map.grad().defined());
+    EXPECT_GT(map.grad().abs().sum().item<double>(), 0) << "the background is learnt";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FamilyLoss, testing::Values(Family::v5, Family::v8, Family::v10),
+                         [](const auto& info) { return std::string(to_string(info.param)); });
+
+TEST(AnchorLoss, LearnsABoxInItsCellAndTheTwoNearestBesideIt) {
+  const auto layout = layout_of(Family::v5);
+  const auto raw = random_heads(1, layout);
+  // 16 pixels wide and high: 2 x 2 cells at stride 8, within four times every anchor. Its centre (19, 45) lies in column
+  // 2 and row 5 of 8 x 8, in the left and lower half of the cell.
+  const auto targets = at::tensor({0.F, 1.F, 19.F / 64, 45.F / 64, 16.F / 64, 16.F / 64}).view({1, 6});
+  const auto loss = make_detection_loss(layout, {.box = 1, .cls = 0, .obj = 0});
+  (*loss)(raw, targets, kSize, kSize).total.backward();
+  const auto learnt = raw[0].grad()[0].abs().sum(-1) > 0;  // (anchors, 8, 8)
+  for (int64_t anchor = 0; anchor < 2; ++anchor) {
+    EXPECT_EQ(learnt[anchor].sum().item<int64_t>(), 3);
+    EXPECT_TRUE(learnt[anchor][5][2].item<bool>()) << "its own cell";
+    EXPECT_TRUE(learnt[anchor][5][1].item<bool>()) << "to the left";
+    EXPECT_TRUE(learnt[anchor][6][2].item<bool>()) << "below";
+  }
+}
+
+TEST(AnchorLoss, LeavesABoxToAnchorsOfSimilarShape) {
+  auto layout = layout_of(Family::v5);
+  layout.anchors = layout.anchors.clone();
+  layout.anchors[0].copy_(at::tensor({2.F, 2.F, 2.F, 9.F}).view({2, 2}));  // the second 4.5 times as high as the box
+  const auto raw = random_heads(1, layout);
+  const auto targets = at::tensor({0.F, 1.F, 20.F / 64, 44.F / 64, 16.F / 64, 16.F / 64}).view({1, 6});
+  (*make_detection_loss(layout, {.box = 1, .cls = 0, .obj = 0}))(raw, targets, kSize, kSize).total.backward();
+  EXPECT_GT(raw[0].grad()[0][0].abs().sum().item<double>(), 0);
+  EXPECT_EQ(raw[0].grad()[0][1].abs().sum().item<double>(), 0);
+}
+
+TEST(AnchorLoss, SmoothsTheLabelsOfClassesWhenAskedTo) {
+  at::manual_seed(6);
+  const auto layout = layout_of(Family::v5);
+  const auto raw = random_heads(1, layout);
+  const auto targets = random_targets(1, 2);
+  const auto cls = [&](double smoothing) {
+    const LossGains gains{.box = 0, .cls = 1, .obj = 0, .label_smoothing = smoothing};
+    return (*make_detection_loss(layout, gains))(raw, targets, kSize, kSize).items[2].item<double>();
+  };
+  // The loss is linear in the labels: halfway between certain and uniform labels lies the mean.
+  EXPECT_NEAR(cls(0.4), (cls(0.2) + cls(0.6)) / 2, 1e-5);
+  EXPECT_NE(cls(0), cls(0.4));
+}
+
+TEST(LossGains, AreThoseOfTheFamilyUnlessSet) {
+  TrainArguments args;
+  const auto v8 = gains_of(args, layout_of(Family::v8));
+  EXPECT_EQ(v8.box, 7.5);
+  EXPECT_EQ(v8.cls, 0.5);
+  EXPECT_EQ(v8.dfl, 1.5);
+  args.imgsz = 320;
+  const auto v5 = gains_of(args, layout_of(Family::v5));
+  EXPECT_EQ(v5.box, 0.05);
+  EXPECT_DOUBLE_EQ(v5.cls, 0.5 * 3 / 80);
+  EXPECT_DOUBLE_EQ(v5.obj, 0.25) << "a quarter of the cells";
+  args.box = 0.1;
+  args.obj = 2;
+  EXPECT_EQ(gains_of(args, layout_of(Family::v5)).box, 0.1);
+  EXPECT_DOUBLE_EQ(gains_of(args, layout_of(Family::v5)).obj, 0.5);
+  EXPECT_THROW(gains_of(args, layout_of(Family::v8)), TrainerError) << "no objectness there";
 }
 
 TEST(DetectionLoss, ComputesHalfPrecisionInFloat) {

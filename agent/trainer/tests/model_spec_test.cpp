@@ -48,6 +48,29 @@ TEST(ModelSpec, ScalesDepthAndWidthAndCapsChannels) {
   EXPECT_EQ(spec.layers[0].repeats, 1);
 }
 
+TEST(ModelSpec, TakesOtherKeysAtSomeSizes) {
+  const std::string yaml =
+      "family: v8\nsizes: {a: {width: 1}, b: {width: 2}}\nlayers:\n"
+      "  - {block: C2f, from: image, channels: 64, shortcut: true, at_size: {b: {block: C2fCIB, channels: 32}}}\n";
+  const auto a = parse_model_spec(yaml, "a", "x").layers[0], b = parse_model_spec(yaml, "b", "x").layers[0];
+  EXPECT_EQ(a.block, "C2f");
+  EXPECT_EQ(a.channels, 64);
+  EXPECT_EQ(b.block, "C2fCIB");
+  EXPECT_EQ(b.channels, 64) << "32, twice as wide";
+  EXPECT_EQ(b.options.at("shortcut"), std::vector<double>{1}) << "as at other sizes";
+  EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: C2f, at_size: {z: {channels: 8}}}\n"),
+            "mine.yaml:3: layer 0: at_size: unknown size \"z\"; known: ");
+}
+
+TEST(ModelSpec, JoinsListsOfEqualLength) {
+  const auto spec = [](const std::string& anchors) {
+    return "family: v5\nlayers:\n  - {block: AnchorDetect, from: image, anchors: " + anchors + "}\n";
+  };
+  EXPECT_EQ(parse_model_spec(spec("[[1, 2], [3, 4]]"), "", "x").layers[0].options.at("anchors"),
+            (std::vector<double>{1, 2, 3, 4}));
+  EXPECT_EQ(error_of(spec("[[1, 2], [3]]")), "mine.yaml:3: layer 0: anchors: its lists must be equally long");
+}
+
 TEST(ModelSpec, RoundsChannelsUpToAMultipleOfEight) {
   const auto spec = parse_model_spec(small_yaml(), "", "mine.yaml");
   EXPECT_EQ(spec.layers[1].channels, 104);
@@ -64,7 +87,7 @@ TEST(ModelSpec, SizeComesFromTheCallerThenTheFileThenBeingTheOnlyOne) {
 
 TEST(ModelSpec, ErrorsNameTheLineAndWhatWouldBeRight) {
   EXPECT_EQ(error_of("family: v8\n"), "mine.yaml:1: `layers` is missing");
-  EXPECT_EQ(error_of("family: v7\nlayers: []\n"), "mine.yaml:1: unknown family \"v7\"; known: v8");
+  EXPECT_EQ(error_of("family: v7\nlayers: []\n"), "mine.yaml:1: unknown family \"v7\"; known: v5, v8, v10");
   EXPECT_EQ(error_of("family: v8\nlayer: []\n"),
             "mine.yaml:2: unknown key \"layer\"; known: family, sizes, size, layers");
   EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, channels: many}\n"),
@@ -79,7 +102,10 @@ TEST(ModelSpec, ErrorsNameTheLineAndWhatWouldBeRight) {
 }
 
 TEST(ModelSpec, KnowsItsBuiltInNetworksWithoutAnyFile) {
-  EXPECT_EQ(built_in_models(), (std::vector<std::string>{"yolov8n", "yolov8s", "yolov8m", "yolov8l", "yolov8x"}));
+  EXPECT_EQ(built_in_models(),
+            (std::vector<std::string>{"yolov10n", "yolov10s", "yolov10m", "yolov10b", "yolov10l", "yolov10x", "yolov5n",
+                                      "yolov5s", "yolov5m", "yolov5l", "yolov5x", "yolov8n", "yolov8s", "yolov8m",
+                                      "yolov8l", "yolov8x"}));
   const auto spec = load_model_spec("yolov8m");
   EXPECT_EQ(spec.name, "yolov8m");
   EXPECT_EQ(spec.layers.size(), 23U);
@@ -93,7 +119,9 @@ TEST(ModelSpec, NamesTheModelsThereAreWhereOneIsUnknown) {
     FAIL() << "yolov8z was found";
   } catch (const ModelError& error) {
     EXPECT_STREQ(error.what(),
-                 "no model \"yolov8z\": neither a yaml file nor one of yolov8n, yolov8s, yolov8m, yolov8l, yolov8x");
+                 "no model \"yolov8z\": neither a yaml file nor one of yolov10n, yolov10s, yolov10m, yolov10b, "
+                 "yolov10l, yolov10x, yolov5n, yolov5s, yolov5m, yolov5l, yolov5x, yolov8n, yolov8s, yolov8m, yolov8l, "
+                 "yolov8x");
   }
 }
 

@@ -10,8 +10,8 @@
 namespace tenfold {
 namespace {
 
-std::shared_ptr<Detector> from_yaml(const std::string& layers, int nc = 2) {
-  return build_detector(parse_model_spec("family: v8\nlayers:\n" + layers, "", "test.yaml"), nc);
+std::shared_ptr<Detector> from_yaml(const std::string& layers, int nc = 2, const std::string& family = "v8") {
+  return build_detector(parse_model_spec("family: " + family + "\nlayers:\n" + layers, "", "test.yaml"), nc);
 }
 
 std::string building_error(const std::string& layers) {
@@ -43,9 +43,11 @@ TEST(Detector, NamesItsParametersAsThePublishedCheckpointsDo) {
   EXPECT_FALSE(parameters["model.22.dfl.conv.weight"].requires_grad());
 }
 
-TEST(Detector, InferenceWithFoldedBatchNormEqualsTheLongWay) {
+class BuiltInDetector : public testing::TestWithParam<const char*> {};
+
+TEST_P(BuiltInDetector, InfersWithFoldedBatchNormsAsTheLongWay) {
   at::manual_seed(1);
-  const auto detector = build_detector(load_model_spec("yolov8n"), 3);
+  const auto detector = build_detector(load_model_spec(GetParam()), 3);
   const auto images = at::rand({2, 3, 64, 64});
   detector->forward(images);  // moves the running statistics away from 0 and 1
   detector->eval();
@@ -54,6 +56,31 @@ TEST(Detector, InferenceWithFoldedBatchNormEqualsTheLongWay) {
   const auto without = detector->forward(images);
   for (size_t i = 0; i < without.size(); ++i)
     EXPECT_TRUE(at::allclose(with_gradient[i], without[i], 1e-4, 1e-4)) << "map " << i;
+}
+
+TEST_P(BuiltInDetector, GivesEveryTrainableParameterAGradient) {
+  const auto detector = build_detector(load_model_spec(GetParam()), 3);
+  at::Tensor sum = at::zeros({});
+  for (const auto& map : detector->forward(at::rand({2, 3, 64, 64}))) sum = sum + map.square().sum();
+  sum.backward();
+  for (const auto& item : detector->named_parameters())
+    EXPECT_EQ(item.value().grad().defined(), item.value().requires_grad()) << item.key();
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, BuiltInDetector, testing::Values("yolov5n", "yolov8n", "yolov10n", "yolov10s"),
+                         [](const auto& info) { return info.param; });
+
+TEST(Detector, OfDualHeadsShapesItsFeaturesByTheFirstAlone) {
+  at::manual_seed(1);
+  const auto detector = build_detector(load_model_spec("yolov10n"), 3);
+  const auto raw = detector->forward(at::rand({1, 3, 64, 64}));
+  ASSERT_EQ(raw.size(), 6U);
+  raw[3].sum().backward();
+  const auto parameters = detector->named_parameters();
+  EXPECT_TRUE(parameters["model.23.one2one_cv2.0.0.conv.weight"].grad().defined());
+  EXPECT_FALSE(parameters["model.0.conv.weight"].grad().defined());
+  EXPECT_TRUE(at::equal(parameters["model.23.one2one_cv2.0.0.conv.weight"], parameters["model.23.cv2.0.0.conv.weight"]))
+      << "both begin alike";
 }
 
 TEST(Detector, ChannelsLastChangesTheLayoutAndNotTheResult) {
@@ -71,15 +98,6 @@ TEST(Detector, ChannelsLastChangesTheLayoutAndNotTheResult) {
   for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(at::allclose(before[i], after[i], 1e-4, 1e-4)) << "map " << i;
 }
 
-TEST(Detector, EveryTrainableParameterGetsAGradient) {
-  const auto detector = build_detector(load_model_spec("yolov8n"), 3);
-  at::Tensor sum = at::zeros({});
-  for (const auto& map : detector->forward(at::rand({2, 3, 64, 64}))) sum = sum + map.square().sum();
-  sum.backward();
-  for (const auto& item : detector->named_parameters())
-    EXPECT_EQ(item.value().grad().defined(), item.value().requires_grad()) << item.key();
-}
-
 TEST(Detector, AcceptsANetworkOfTheUsersOwn) {
   const auto detector = from_yaml(kStem +
                                   "  - {block: C2f, channels: 24, repeats: 2}\n"
@@ -95,14 +113,30 @@ TEST(Detector, AcceptsANetworkOfTheUsersOwn) {
   EXPECT_EQ(raw[1].sizes(), (std::vector<int64_t>{2, 4 * 8 + 2, 4, 4}));
 }
 
+TEST(Detector, TakesItsAnchorsAndAnyNumberOfScalesFromTheYaml) {
+  const auto layers = kStem + "  - {id: fine, block: C3, channels: 24, repeats: 2}\n"
+                              "  - {block: Conv, channels: 32, kernel: 3, stride: 2}\n"
+                              "  - {block: AnchorDetect, from: [fine, previous], anchors: [[4, 8], [16, 12]]}\n";
+  const auto detector = from_yaml(layers, 2, "v5");
+  const auto raw = detector->forward(at::rand({2, 3, 32, 32}));
+  ASSERT_EQ(raw.size(), 2U);
+  EXPECT_EQ(raw[0].sizes(), (std::vector<int64_t>{2, 1, 16, 16, 5 + 2}));
+  const auto& anchors = detector->head_layout().anchors;
+  EXPECT_TRUE(at::equal(anchors, at::tensor({2.F, 4.F, 4.F, 3.F}).view({2, 1, 2}))) << "in cells of strides 2 and 4";
+  detector->named_buffers()["model.3.anchors"].fill_(7);
+  EXPECT_EQ(detector->head_layout().anchors[0][0][0].item<float>(), 7) << "a checkpoint's anchors count";
+  detector->to(at::kDouble);
+  EXPECT_EQ(detector->head_layout().anchors.scalar_type(), at::kDouble);
+}
+
 TEST(Detector, RefusesNetworksThatDoNotFitTogether) {
   const std::string detect = "  - {block: Detect}\n";
   EXPECT_EQ(building_error(kStem + "  - {block: Convolution, channels: 8}\n" + detect),
-            "layer 1 (Convolution): not a block that can stand before the last layer; known: C2f, Concat, Conv, SPPF, "
-            "Upsample");
-  EXPECT_EQ(building_error(kStem), "layer 0 (Conv): not a block that can be the last layer; known: Detect");
+            "layer 1 (Convolution): not a block that can stand before the last layer; known: C2f, C2fCIB, C3, Concat, "
+            "Conv, PSA, SCDown, SPPF, Upsample");
+  EXPECT_EQ(building_error(kStem), "layer 0 (Conv): not a block that can be the last layer; known: AnchorDetect, Detect, DualDetect");
   EXPECT_EQ(building_error("  - {block: Conv, from: image, channels: 8, kernal: 3}\n" + detect),
-            "layer 0 (Conv): unknown key \"kernal\"; known: kernel, stride");
+            "layer 0 (Conv): unknown key \"kernal\"; known: groups, kernel, stride");
   EXPECT_EQ(building_error("  - {block: Conv, from: image, kernel: 3}\n" + detect), "layer 0 (Conv): channels is missing");
   EXPECT_EQ(building_error(kStem + "  - {block: Upsample, channels: 8}\n" + detect),
             "layer 1 (Upsample): has no use for channels");
@@ -114,7 +148,7 @@ TEST(Detector, RefusesNetworksThatDoNotFitTogether) {
   EXPECT_EQ(building_error(kStem + "  - {block: Upsample, scale: 4}\n" + detect),
             "layer 1 (Upsample): cannot upsample a map of stride 2");
   EXPECT_EQ(building_error(kStem + "  - {block: Conv, channels: 8, kernel: 2}\n" + detect),
-            "layer 1 (Conv): kernel must be odd");
+            "layer 1 (Conv): an even kernel needs an even stride");
   EXPECT_EQ(building_error(kStem + "  - {block: Conv, channels: 8, from: 0}\n  - {block: Detect, from: 0}\n"),
             ": no layer takes the output of layer 1");
 }
@@ -138,19 +172,25 @@ TEST_P(PublishedSizes, HaveThePublishedParametersAndOperations) {
   EXPECT_EQ(sum, report.parameters);
 }
 
-INSTANTIATE_TEST_SUITE_P(Yolov8, PublishedSizes,
-                         testing::Values(Size{"yolov8n", 3'157'200, 3'011'433, 8.8},
-                                         Size{"yolov8s", 11'166'560, 11'136'761, 28.7},
-                                         Size{"yolov8m", 25'902'640, 25'858'057, 79.1},
-                                         Size{"yolov8l", 43'691'520, 43'632'153, 165.4},
-                                         Size{"yolov8x", 68'229'648, 68'155'497, 258.2}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    All, PublishedSizes,
+    testing::Values(Size{"yolov5n", 1'872'157, 1'767'976, 4.5}, Size{"yolov5s", 7'235'389, 7'027'720, 16.5},
+                    Size{"yolov5m", 21'190'557, 20'879'400, 49.1}, Size{"yolov5l", 46'563'709, 46'149'064, 109.3},
+                    Size{"yolov5x", 86'749'405, 86'231'272, 205.9}, Size{"yolov8n", 3'157'200, 3'011'433, 8.8},
+                    Size{"yolov8s", 11'166'560, 11'136'761, 28.7}, Size{"yolov8m", 25'902'640, 25'858'057, 79.1},
+                    Size{"yolov8l", 43'691'520, 43'632'153, 165.4}, Size{"yolov8x", 68'229'648, 68'155'497, 258.2},
+                    Size{"yolov10n", 2'775'520, 2'708'210, 8.7}, Size{"yolov10s", 8'128'272, 8'068'674, 24.9},
+                    Size{"yolov10m", 16'576'768, 16'487'602, 64.2}, Size{"yolov10b", 20'574'384, 20'455'650, 99.0},
+                    Size{"yolov10l", 25'888'688, 25'769'954, 127.4}, Size{"yolov10x", 31'808'960, 31'660'658, 171.2}),
+    [](const auto& info) { return info.param.name; });
 
 TEST(Inspect, ShowsEveryLayerWithItsShape) {
   const auto report = inspect_model(load_model_spec("yolov8n"), 80, 640);
   ASSERT_EQ(report.layers.size(), 23U);
   EXPECT_EQ(report.layers[0].shapes, (std::vector<std::vector<int64_t>>{{16, 320, 320}}));
   EXPECT_EQ(report.layers[22].shapes, (std::vector<std::vector<int64_t>>{{144, 80, 80}, {144, 40, 40}, {144, 20, 20}}));
+  const auto heads = inspect_model(load_model_spec("yolov5n"), 80, 640).layers.back().shapes;
+  EXPECT_EQ(heads.front(), (std::vector<int64_t>{255, 80, 80})) << "three anchors";
   const auto text = render_report(report);
   EXPECT_NE(text.find("16x320x320"), std::string::npos);
   EXPECT_NE(text.find("3157200"), std::string::npos);

@@ -30,6 +30,37 @@ TEST(Decode, PlacesABoxByItsExpectedDistances) {
   EXPECT_TRUE(at::allclose(predictions[0].select(1, 1), expected)) << predictions[0].select(1, 1);
 }
 
+TEST(Decode, PlacesAnAnchorsBoxByItsCellAndItsShape) {
+  const HeadLayout layout{Family::v5, 1, {8}, 0, at::tensor({1.F, 2.F, 3.F, 4.F}).view({1, 2, 2})};
+  auto map = at::zeros({1, 2, 1, 2, 6});  // two anchors, a row of two cells
+  map[0][1][0][1][4] = std::log(3.0);     // objectness 0.75 at the second anchor of the second cell
+  const auto predictions = decode({map}, layout);
+  ASSERT_EQ(predictions.sizes(), (std::vector<int64_t>{1, 5, 4})) << "anchors of the first shape, then of the second";
+  // Zeros are the cell's centre and the anchor's own size.
+  EXPECT_TRUE(at::allclose(predictions[0].select(1, 3), at::tensor({12.F, 4.F, 24.F, 32.F, 0.375F})));
+  EXPECT_TRUE(at::allclose(predictions[0].select(1, 0), at::tensor({4.F, 4.F, 8.F, 16.F, 0.25F})));
+}
+
+TEST(SelectBest, TakesTheBestScoresAndSuppressesNothing) {
+  const auto predictions = decoded({{10, 10, 10, 10, 0.6F, 0.1F}, {10, 10, 10, 10, 0.2F, 0.9F}});
+  const auto found = select_best(predictions, {.conf = 0.15F, .max_det = 10});
+  ASSERT_EQ(found.size(), 1U);
+  const auto expected = at::tensor({5.F, 5.F, 15.F, 15.F, 0.9F, 1.F,  //
+                                    5.F, 5.F, 15.F, 15.F, 0.6F, 0.F,  //
+                                    5.F, 5.F, 15.F, 15.F, 0.2F, 0.F})
+                            .view({3, 6});
+  EXPECT_TRUE(at::allclose(found[0], expected)) << found[0];
+  EXPECT_EQ(select_best(predictions, {.conf = 0.15F, .max_det = 2})[0].size(0), 2);
+}
+
+TEST(Detect, LooksAtTheBranchesThatFindEachBoxOnce) {
+  const HeadLayout layout{Family::v10, 1, {8}, 4};
+  const auto sure = at::full({1, 17, 1, 1}, 5.F), unsure = at::full({1, 17, 1, 1}, -5.F);
+  EXPECT_EQ(detect({unsure, sure}, layout, {.conf = 0.5F})[0].size(0), 1);
+  EXPECT_EQ(detect({sure, unsure}, layout, {.conf = 0.5F})[0].size(0), 0);
+  EXPECT_EQ(detect({sure}, layout, {.conf = 0.5F})[0].size(0), 1) << "where only they were computed";
+}
+
 TEST(Suppress, KeepsTheBestOfOverlappingBoxesOfAClass) {
   const auto predictions = decoded({{10, 10, 10, 10, 0.6F, 0.1F},
                                     {11, 10, 10, 10, 0.9F, 0.1F},    // overlaps the first by 9/11

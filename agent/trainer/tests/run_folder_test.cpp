@@ -12,14 +12,22 @@ namespace {
 using testing::TemporaryFolder;
 
 TEST(RunFolder, ResultsHaveTheHeaderThatYoloToolsRead) {
-  const std::string csv = results_csv({{1, 12.5, {1, 2, 3}, MetricSummary{0.1, 0.2, 0.3, 0.4}, LossItems{3, 2, 1},
-                                        {0.07, 0.01, 0.01}},
-                                       {2, 25, {1, 2, 3}, std::nullopt, std::nullopt, {0.07, 0.01, 0.01}}});
+  const LossItems train{{"box", 1}, {"cls", 2}, {"dfl", 3}}, val{{"box", 3}, {"cls", 2}, {"dfl", 1}};
+  const std::string csv =
+      results_csv({{1, 12.5, train, MetricSummary{0.1, 0.2, 0.3, 0.4}, val, {0.07, 0.01, 0.01}},
+                   {2, 25, train, std::nullopt, std::nullopt, {0.07, 0.01, 0.01}}});
   EXPECT_EQ(csv,
             "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),"
             "metrics/mAP50(B),metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0,lr/pg1,lr/pg2\n"
             "1,12.5,1,2,3,0.1,0.2,0.3,0.4,3,2,1,0.07,0.01,0.01\n"
             "2,25,1,2,3,0,0,0,0,0,0,0,0.07,0.01,0.01\n");
+}
+
+TEST(RunFolder, ResultsNameTheLossesOfOtherFamilies) {
+  const LossItems train{{"box", 1}, {"obj", 2}, {"cls", 3}};
+  const std::string csv = results_csv({{1, 12.5, train, std::nullopt, std::nullopt, {0.07, 0.01, 0.01}}});
+  EXPECT_NE(csv.find("train/box_loss,train/obj_loss,train/cls_loss,"), std::string::npos);
+  EXPECT_NE(csv.find("val/box_loss,val/obj_loss,val/cls_loss,"), std::string::npos);
 }
 
 TEST(RunFolder, ArgsCanBeReadAsYaml) {

@@ -7,11 +7,11 @@ namespace tenfold {
 namespace {
 
 /// NNPACK does not know every CPU and says so on stderr at each convolution.
-class WithoutNnpack : public testing::Environment {
+class WithoutNnpack : public ::testing::Environment {
   void SetUp() override { at::globalContext().setUserEnabledNNPACK(false); }
 };
 
-const auto* const kWithoutNnpack = testing::AddGlobalTestEnvironment(new WithoutNnpack);
+const auto* const kWithoutNnpack = ::testing::AddGlobalTestEnvironment(new WithoutNnpack);
 
 }  // namespace
 }  // namespace tenfold

@@ -168,6 +168,39 @@ TEST_F(TrainProcess, ResumesInTheMiddleOfAnEpochBitForBit) {
   }
 }
 
+TEST_F(TrainProcess, EveryFamilyTrainsOnTwoRanksAndResumesBitForBit) {
+  const std::map<std::string, std::vector<std::string>> families = {
+      {"yolov5n", {"box", "obj", "cls"}}, {"yolov10n", {"box_om", "cls_om", "dfl_om", "box_oo", "cls_oo", "dfl_oo"}}};
+  for (const auto& [arch, items] : families) {
+    const auto of_family = [&, arch = arch](Json& json) {
+      json["model"]["arch"] = arch;
+      json["checkpoint"]["every"] = {{"steps", 4}};
+    };
+    const auto whole = start(config(arch, of_family), 2);
+    for (const auto& rank : whole) ASSERT_EQ(rank->wait(), 0) << rank->events().back();
+    std::vector<std::string> names;
+    const Json first_epoch = whole[0]->events("epoch").at(0);
+    for (const Json& item : first_epoch["val"]) names.push_back(item["name"]);
+    EXPECT_EQ(names, items);
+    std::string header;
+    std::getline(std::ifstream(folder_ / arch / "results.csv"), header);
+    for (const auto& item : items) EXPECT_NE(header.find("train/" + item + "_loss"), std::string::npos) << header;
+
+    const Json checkpoint = whole[0]->events("checkpoint").at(0);
+    ASSERT_EQ(checkpoint["step"], 4);
+    const auto resumed = start(config(arch + "-resumed",
+                                      [&](Json& json) {
+                                        of_family(json);
+                                        json["resume"] = {{"dir", checkpoint["dir"]}};
+                                      }),
+                               2);
+    for (const auto& rank : resumed) ASSERT_EQ(rank->wait(), 0) << rank->events().back();
+    std::map<int64_t, std::vector<Json>> expected = losses_of(whole);
+    expected.erase(expected.begin(), expected.upper_bound(4));
+    EXPECT_EQ(losses_of(resumed), expected) << arch;
+  }
+}
+
 TEST_F(TrainProcess, ALimitOfTimeDecidesOnTheNumberOfEpochs) {
   const auto ranks = start(config("short", [](Json& json) {
                              json["train"]["epochs"] = 100;

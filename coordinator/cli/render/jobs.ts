@@ -108,10 +108,10 @@ function changedArguments(train: Record<string, unknown>, whole: boolean): strin
 }
 
 function progressPairs(progress: Progress, isOver: boolean): (readonly [string, string | undefined])[] {
-  const {epoch, epochs, batch, batches, loss, metrics, imagesPerSecond, etaSeconds} = progress;
+  const {epoch, epochs, batch, batches, losses, metrics, imagesPerSecond, etaSeconds} = progress;
   return [
     ['progress', epochs > 0 ? `epoch ${epoch}/${epochs}, batch ${batch}/${batches}, step ${progress.step}` : undefined],
-    ['loss', loss && `box ${loss.box.toFixed(3)}  cls ${loss.cls.toFixed(3)}  dfl ${loss.dfl.toFixed(3)}`],
+    ['loss', losses.map(({name, value}) => `${printable(name)} ${value.toFixed(3)}`).join('  ') || undefined],
     [
       'mAP',
       metrics && `50 ${metrics.map50.toFixed(3)}  50-95 ${metrics.map5095.toFixed(3)}  (best 50-95 ${progress.bestMap5095.toFixed(3)})`,

@@ -19,8 +19,9 @@ function newsText(news: News, model: WatchModel): string | undefined {
     case 'epoch': {
       const {epoch, train, metrics, images_per_s, best} = news.event;
       const quality = metrics ? `  mAP50 ${metrics.map50.toFixed(3)} mAP50-95 ${metrics.map50_95.toFixed(3)}${best ? ' best' : ''}` : '';
+      const losses = train.map(({name, value}) => `${printable(name)} ${value.toFixed(3)}`).join(' ');
       const rate = images_per_s > 0 ? images_per_s : imagesPerSecond(model.progress);
-      return `epoch ${epoch}/${news.epochs}  box ${train.box.toFixed(3)} cls ${train.cls.toFixed(3)} dfl ${train.dfl.toFixed(3)}${quality}  ${showRate(rate)} img/s`;
+      return `epoch ${epoch}/${news.epochs}  ${losses}${quality}  ${showRate(rate)} img/s`;
     }
     case 'attemptEnded': {
       const {number, endReason} = news.attempt;

@@ -107,8 +107,7 @@ export function progressBar(share: number, width: number, style: Style): string 
 
 function lossLine({loss}: Progress, style: Style): string {
   if (loss === undefined) return '';
-  const part = (name: string, value: number): string => `${style.dim(name)} ${value.toFixed(3)}`;
-  return labelled('loss', [part('box', loss.box), part('cls', loss.cls), part('dfl', loss.dfl)].join('   '), style);
+  return labelled('loss', loss.map(({name, value}) => `${style.dim(printable(name))} ${value.toFixed(3)}`).join('   '), style);
 }
 
 function metricsLine({metrics, best}: Progress, style: Style): string {

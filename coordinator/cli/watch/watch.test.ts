@@ -1,5 +1,6 @@
 import {describe, expect, it} from 'vitest';
 import {Job, type JobEvent, JobState, type WatchJobResponse} from '../../../shared/gen/tenfold/v1/job.js';
+import type {LossItem} from '../../../shared/progress.js';
 import {createStyle, visibleWidth} from '../render/style.js';
 import {finalLines} from './ending.js';
 import {epochHeading, epochLayout, epochRow} from './epochTable.js';
@@ -28,8 +29,12 @@ const ranks = [
 ];
 const running = jobUpdate(JobState.JOB_STATE_RUNNING, {startTime: new Date(T0), attempts: [{number: 1, ranks}]});
 
+function lossItems(byName: Record<string, number>): LossItem[] {
+  return Object.entries(byName).map(([name, value]) => ({name, value}));
+}
+
 function step(batch: number, rank: number, rate: number): Update {
-  const loss = {box: 2.913, cls: 2.011, dfl: 1.321};
+  const loss = lossItems({box: 2.913, cls: 2.011, dfl: 1.321});
   const figures = {
     epoch: 3,
     epochs: 6,
@@ -45,11 +50,11 @@ function step(batch: number, rank: number, rate: number): Update {
   return eventUpdate('step', figures, {rank, t: T0 + batch * 500});
 }
 
-function epoch(number: number, best = true): Update {
+function epoch(number: number, best = true, losses: Record<string, number> = {box: 3.412, cls: 2.871, dfl: 1.522}): Update {
   return eventUpdate('epoch', {
     epoch: number,
     time_s: 12.1,
-    train: {box: 3.412, cls: 2.871, dfl: 1.522},
+    train: lossItems(losses),
     metrics: {precision: 0.8, recall: 0.7, map50: 0.812, map50_95: 0.551},
     lr: [0.01],
     best,
@@ -129,8 +134,23 @@ describe('the table of epochs', () => {
   ])('fits %i columns', (width, expected) => {
     const {news} = watched(running, step(1, 0, 30), epoch(2));
     const row = news.find(item => item.kind === 'epoch')!;
-    const layout = epochLayout(width);
-    expect([epochHeading(layout, plain), epochRow(row.event, row.epochs, layout, plain)]).toEqual(expected);
+    const layout = epochLayout(width, row.event.train.length);
+    expect([epochHeading(row.event, layout, plain), epochRow(row.event, row.epochs, layout, plain)]).toEqual(expected);
+  });
+
+  it('has a column for every loss of the model, and leaves the others out before it would break', () => {
+    const six = {box_om: 3.4, cls_om: 4.2, dfl_om: 4.3, box_oo: 3.9, cls_oo: 4.3, dfl_oo: 4.4};
+    const {news} = watched(running, step(1, 0, 30), epoch(2, false, six));
+    const row = news.find(item => item.kind === 'epoch')!;
+    const table = (width: number): string[] => {
+      const layout = epochLayout(width, 6);
+      return [epochHeading(row.event, layout, plain), epochRow(row.event, row.epochs, layout, plain)];
+    };
+    expect(table(80)).toEqual([
+      '    epoch box_om cls_om dfl_om box_oo cls_oo dfl_oo  mAP50  50-95   img/s',
+      '      2/6  3.400  4.200  4.300  3.900  4.300  4.400  0.812  0.551    99.2',
+    ]);
+    expect(table(70)).toEqual(['   epoch  mAP50  50-95', '     2/6  0.812  0.551']);
   });
 });
 

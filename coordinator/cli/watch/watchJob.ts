@@ -104,11 +104,11 @@ class LiveDisplay implements Display {
       const line = newsLine(news, style);
       return line === '' ? [] : wrap(line, this.painter.columns - 3).map(part => `  ${part}`);
     }
-    const layout = epochLayout(this.painter.columns);
+    const layout = epochLayout(this.painter.columns, news.event.train.length);
     const needsHeading = this.rows++ % ROWS_PER_HEADING === 0 || layout !== this.layout;
     this.layout = layout;
     const row = epochRow(news.event, news.epochs, layout, style);
-    return needsHeading ? [epochHeading(layout, style), row] : [row];
+    return needsHeading ? [epochHeading(news.event, layout, style), row] : [row];
   }
 }
 

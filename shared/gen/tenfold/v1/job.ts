@@ -203,9 +203,8 @@ export interface Progress {
   batch: number;
   batches: number;
   step: bigint;
-  loss:
-    | Losses
-    | undefined;
+  /** Rank 0's, of its newest step; in the order of the model's family. */
+  losses: LossItem[];
   /** Of all ranks together; each rank's own is in rank_images_per_second. */
   imagesPerSecond: number;
   rankImagesPerSecond: { [key: number]: number };
@@ -222,10 +221,11 @@ export interface Progress_RankImagesPerSecondEntry {
   value: number;
 }
 
-export interface Losses {
-  box: number;
-  cls: number;
-  dfl: number;
+/** One part of a loss, with its gain. */
+export interface LossItem {
+  /** YOLOv5: box, obj, cls. YOLOv8: box, cls, dfl. YOLOv10: those of YOLOv8, each for one-to-many (_om) and one-to-one (_oo). */
+  name: string;
+  value: number;
 }
 
 export interface Metrics {
@@ -1832,7 +1832,7 @@ function createBaseProgress(): Progress {
     batch: 0,
     batches: 0,
     step: 0n,
-    loss: undefined,
+    losses: [],
     imagesPerSecond: 0,
     rankImagesPerSecond: {},
     metrics: undefined,
@@ -1863,8 +1863,8 @@ export const Progress: MessageFns<Progress> = {
       }
       writer.uint32(40).int64(message.step);
     }
-    if (message.loss !== undefined) {
-      Losses.encode(message.loss, writer.uint32(50).fork()).join();
+    for (const v of message.losses) {
+      LossItem.encode(v!, writer.uint32(50).fork()).join();
     }
     if (message.imagesPerSecond !== 0) {
       writer.uint32(57).double(message.imagesPerSecond);
@@ -1948,7 +1948,7 @@ export const Progress: MessageFns<Progress> = {
               break;
             }
 
-            message.loss = Losses.decode(reader, reader.uint32());
+            message.losses.push(LossItem.decode(reader, reader.uint32()));
             continue;
           }
           case 7: {
@@ -2029,7 +2029,7 @@ export const Progress: MessageFns<Progress> = {
       batch: isSet(object.batch) ? globalThis.Number(object.batch) : 0,
       batches: isSet(object.batches) ? globalThis.Number(object.batches) : 0,
       step: isSet(object.step) ? BigInt(object.step) : 0n,
-      loss: isSet(object.loss) ? Losses.fromJSON(object.loss) : undefined,
+      losses: globalThis.Array.isArray(object?.losses) ? object.losses.map((e: any) => LossItem.fromJSON(e)) : [],
       imagesPerSecond: isSet(object.imagesPerSecond)
         ? globalThis.Number(object.imagesPerSecond)
         : isSet(object.images_per_second)
@@ -2103,8 +2103,8 @@ export const Progress: MessageFns<Progress> = {
     if (message.step !== 0n) {
       obj.step = message.step.toString();
     }
-    if (message.loss !== undefined) {
-      obj.loss = Losses.toJSON(message.loss);
+    if (message.losses?.length) {
+      obj.losses = message.losses.map((e) => LossItem.toJSON(e));
     }
     if (message.imagesPerSecond !== 0) {
       obj.imagesPerSecond = floatToJson(message.imagesPerSecond);
@@ -2146,7 +2146,7 @@ export const Progress: MessageFns<Progress> = {
     message.batch = object.batch ?? 0;
     message.batches = object.batches ?? 0;
     message.step = (object.step !== undefined && object.step !== null) ? BigInt(object.step) : 0n;
-    message.loss = (object.loss !== undefined && object.loss !== null) ? Losses.fromPartial(object.loss) : undefined;
+    message.losses = object.losses?.map((e) => LossItem.fromPartial(e)) || [];
     message.imagesPerSecond = object.imagesPerSecond ?? 0;
     message.rankImagesPerSecond = (globalThis.Object.entries(object.rankImagesPerSecond ?? {}) as [string, number][])
       .reduce((acc: { [key: number]: number }, [key, value]: [string, number]) => {
@@ -2251,25 +2251,22 @@ export const Progress_RankImagesPerSecondEntry: MessageFns<Progress_RankImagesPe
   },
 };
 
-function createBaseLosses(): Losses {
-  return { box: 0, cls: 0, dfl: 0 };
+function createBaseLossItem(): LossItem {
+  return { name: "", value: 0 };
 }
 
-export const Losses: MessageFns<Losses> = {
-  encode(message: Losses, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.box !== 0) {
-      writer.uint32(9).double(message.box);
+export const LossItem: MessageFns<LossItem> = {
+  encode(message: LossItem, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
     }
-    if (message.cls !== 0) {
-      writer.uint32(17).double(message.cls);
-    }
-    if (message.dfl !== 0) {
-      writer.uint32(25).double(message.dfl);
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Losses {
+  decode(input: BinaryReader | Uint8Array, length?: number): LossItem {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -2278,16 +2275,16 @@ export const Losses: MessageFns<Losses> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseLosses();
+      const message = createBaseLossItem();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 9) {
+            if (tag !== 10) {
               break;
             }
 
-            message.box = reader.double();
+            message.name = reader.string();
             continue;
           }
           case 2: {
@@ -2295,15 +2292,7 @@ export const Losses: MessageFns<Losses> = {
               break;
             }
 
-            message.cls = reader.double();
-            continue;
-          }
-          case 3: {
-            if (tag !== 25) {
-              break;
-            }
-
-            message.dfl = reader.double();
+            message.value = reader.double();
             continue;
           }
         }
@@ -2318,36 +2307,31 @@ export const Losses: MessageFns<Losses> = {
     }
   },
 
-  fromJSON(object: any): Losses {
+  fromJSON(object: any): LossItem {
     return {
-      box: isSet(object.box) ? globalThis.Number(object.box) : 0,
-      cls: isSet(object.cls) ? globalThis.Number(object.cls) : 0,
-      dfl: isSet(object.dfl) ? globalThis.Number(object.dfl) : 0,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
     };
   },
 
-  toJSON(message: Losses): unknown {
+  toJSON(message: LossItem): unknown {
     const obj: any = {};
-    if (message.box !== 0) {
-      obj.box = floatToJson(message.box);
+    if (message.name !== "") {
+      obj.name = message.name;
     }
-    if (message.cls !== 0) {
-      obj.cls = floatToJson(message.cls);
-    }
-    if (message.dfl !== 0) {
-      obj.dfl = floatToJson(message.dfl);
+    if (message.value !== 0) {
+      obj.value = floatToJson(message.value);
     }
     return obj;
   },
 
-  create(base?: DeepPartial<Losses>): Losses {
-    return Losses.fromPartial(base ?? {});
+  create(base?: DeepPartial<LossItem>): LossItem {
+    return LossItem.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<Losses>): Losses {
-    const message = createBaseLosses();
-    message.box = object.box ?? 0;
-    message.cls = object.cls ?? 0;
-    message.dfl = object.dfl ?? 0;
+  fromPartial(object: DeepPartial<LossItem>): LossItem {
+    const message = createBaseLossItem();
+    message.name = object.name ?? "";
+    message.value = object.value ?? 0;
     return message;
   },
 };
