@@ -34,7 +34,7 @@ std::vector<ShardSplit> fixture_splits() {
          scene_sample("images/val/0002.png", 32, 32, {})}}}};
 }
 
-std::string failure_of(const std::function<void()>& action) {
+std::string opening_failure(const std::function<void()>& action) {
   try {
     action();
   } catch (const DataError& error) {
@@ -83,7 +83,7 @@ class Shards : public ::testing::Test {
   }
 
   std::string refusal() const {
-    return failure_of([this] { open(); });
+    return opening_failure([this] { open(); });
   }
 
   TemporaryFolder folder_;
@@ -134,7 +134,7 @@ TEST_F(Shards, AWrongByteIsFoundWhenAsked) {
   content.back() ^= 1;
   testing::write_file(folder_ / digest, content);
   EXPECT_NO_THROW(open("train", false));
-  EXPECT_TRUE(mentions(failure_of([this] { open("train", true); }), "does not match its digest"));
+  EXPECT_TRUE(mentions(opening_failure([this] { open("train", true); }), "does not match its digest"));
 }
 
 TEST_F(Shards, AnIndexThatIsWrongIsRefused) {

@@ -112,7 +112,7 @@ TEST(DetectionLoss, EqualsTheFormulasWrittenOutDensely) {
   EXPECT_NEAR(result.total.item<double>(), 2 * result.items.sum().item<double>(), 1e-3) << "times the images";
 }
 
-class FamilyLoss : public testing::TestWithParam<Family> {};
+class FamilyLoss : public ::testing::TestWithParam<Family> {};
 
 /// What a rank gets when its own images are several parts, like the micro-batches of one step.
 struct RankResult {
@@ -199,7 +199,7 @@ TEST_P(FamilyLoss, WithoutObjectsReachesEveryHead) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, FamilyLoss, testing::Values(Family::v5, Family::v8, Family::v10),
+INSTANTIATE_TEST_SUITE_P(Families, FamilyLoss, ::testing::Values(Family::v5, Family::v8, Family::v10),
                          [](const auto& info) { return std::string(to_string(info.param)); });
 
 TEST(AnchorLoss, LearnsABoxInItsCellAndTheTwoNearestBesideIt) {

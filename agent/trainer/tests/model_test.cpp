@@ -43,7 +43,7 @@ TEST(Detector, NamesItsParametersAsThePublishedCheckpointsDo) {
   EXPECT_FALSE(parameters["model.22.dfl.conv.weight"].requires_grad());
 }
 
-class BuiltInDetector : public testing::TestWithParam<const char*> {};
+class BuiltInDetector : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(BuiltInDetector, InfersWithFoldedBatchNormsAsTheLongWay) {
   at::manual_seed(1);
@@ -67,7 +67,7 @@ TEST_P(BuiltInDetector, GivesEveryTrainableParameterAGradient) {
     EXPECT_EQ(item.value().grad().defined(), item.value().requires_grad()) << item.key();
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, BuiltInDetector, testing::Values("yolov5n", "yolov8n", "yolov10n", "yolov10s"),
+INSTANTIATE_TEST_SUITE_P(Families, BuiltInDetector, ::testing::Values("yolov5n", "yolov8n", "yolov10n", "yolov10s"),
                          [](const auto& info) { return info.param; });
 
 TEST(Detector, OfDualHeadsShapesItsFeaturesByTheFirstAlone) {
@@ -159,7 +159,7 @@ struct Size {
   double gflops;
 };
 
-class PublishedSizes : public testing::TestWithParam<Size> {};
+class PublishedSizes : public ::testing::TestWithParam<Size> {};
 
 TEST_P(PublishedSizes, HaveThePublishedParametersAndOperations) {
   const auto spec = load_model_spec(GetParam().name);
@@ -174,7 +174,7 @@ TEST_P(PublishedSizes, HaveThePublishedParametersAndOperations) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, PublishedSizes,
-    testing::Values(Size{"yolov5n", 1'872'157, 1'767'976, 4.5}, Size{"yolov5s", 7'235'389, 7'027'720, 16.5},
+    ::testing::Values(Size{"yolov5n", 1'872'157, 1'767'976, 4.5}, Size{"yolov5s", 7'235'389, 7'027'720, 16.5},
                     Size{"yolov5m", 21'190'557, 20'879'400, 49.1}, Size{"yolov5l", 46'563'709, 46'149'064, 109.3},
                     Size{"yolov5x", 86'749'405, 86'231'272, 205.9}, Size{"yolov8n", 3'157'200, 3'011'433, 8.8},
                     Size{"yolov8s", 11'166'560, 11'136'761, 28.7}, Size{"yolov8m", 25'902'640, 25'858'057, 79.1},

@@ -60,7 +60,7 @@ std::vector<fs::path> manifests(Kind kind) {
 }
 
 /// A test's name may hold letters, digits and lines below.
-std::string case_name(const testing::TestParamInfo<fs::path>& info) {
+std::string case_name(const ::testing::TestParamInfo<fs::path>& info) {
   auto name = info.param.lexically_relative(vectors_folder()).replace_extension().string();
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
@@ -239,7 +239,7 @@ void compare_loss(Comparison& compare, const std::string& where, const LossResul
     compare.number("loss", where + " " + items[i].name, items[i].value, expected.at("items").at(i), 1e-4);
 }
 
-class PublishedModel : public testing::TestWithParam<fs::path> {
+class PublishedModel : public ::testing::TestWithParam<fs::path> {
  protected:
   void SetUp() override {
     vectors_ = load(GetParam());
@@ -394,9 +394,9 @@ TEST_P(PublishedModel, TakesTheSameSteps) {
   compare_state(compare, state_of(*ema.model()), start, vectors_, "", "sgd.ema.delta_norm");
 }
 
-INSTANTIATE_TEST_SUITE_P(Vectors, PublishedModel, testing::ValuesIn(manifests(Kind::model)), case_name);
+INSTANTIATE_TEST_SUITE_P(Vectors, PublishedModel, ::testing::ValuesIn(manifests(Kind::model)), case_name);
 
-class PublishedPostprocessing : public testing::TestWithParam<fs::path> {};
+class PublishedPostprocessing : public ::testing::TestWithParam<fs::path> {};
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PublishedPostprocessing);
 
 TEST_P(PublishedPostprocessing, SuppressesTheSameBoxes) {
@@ -455,7 +455,7 @@ TEST_P(PublishedPostprocessing, MeasuresTheSameOverlaps) {
   compare.tensors("overlaps", "CIoU", box_ciou(a, b), vectors.tensors.at("iou.ciou"), 1e-5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Vectors, PublishedPostprocessing, testing::ValuesIn(manifests(Kind::postprocessing)),
+INSTANTIATE_TEST_SUITE_P(Vectors, PublishedPostprocessing, ::testing::ValuesIn(manifests(Kind::postprocessing)),
                          case_name);
 
 TEST(Parity, KnowsAllVectorsThatThereAre) {

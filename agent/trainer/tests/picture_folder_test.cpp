@@ -15,12 +15,12 @@ namespace {
 namespace fs = std::filesystem;
 using testing::TemporaryFolder;
 
-constexpr int kSide = 32;
-constexpr int64_t kFileBytes = 64 + 3 * kSide * kSide + 64;
+constexpr int kPictureSide = 32;
+constexpr int64_t kFileBytes = 64 + 3 * kPictureSide * kPictureSide + 64;
 constexpr int64_t kPlenty = int64_t{1} << 30;
 
 Image flat(uint8_t level) {
-  return Image(kSide, kSide, {level, level, level});
+  return Image(kPictureSide, kPictureSide, {level, level, level});
 }
 
 void keep(PictureFolder& folder, const std::string& key, uint8_t level) {
@@ -50,10 +50,10 @@ TEST(PictureFolder, APictureIsFoundAgainByALaterRun) {
   PictureFolder second(folder.path(), kPlenty);
   const auto found = second.find("ab-cd");
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->image.width, kSide);
+  EXPECT_EQ(found->image.width, kPictureSide);
   EXPECT_EQ(found->original_width, 640);
   EXPECT_EQ(found->original_height, 480);
-  EXPECT_EQ(found->image.row(kSide - 1)[3 * kSide - 1], 77);
+  EXPECT_EQ(found->image.row(kPictureSide - 1)[3 * kPictureSide - 1], 77);
   EXPECT_FALSE(second.find("ab-ce"));
 }
 
