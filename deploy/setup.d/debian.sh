@@ -14,6 +14,7 @@ libturbojpeg0-dev      # JPEG
 libspng-dev            # PNG
 libwebp-dev            # WebP
 libstb-dev             # letters in pictures
+libzip-dev             # PyTorch checkpoints
 libyaml-cpp-dev        # data.yaml and model yamls
 nlohmann-json3-dev     # configs, events, commands
 libgtest-dev           # the trainer's tests

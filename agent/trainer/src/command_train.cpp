@@ -1,10 +1,9 @@
-#include "command_train.h"
-
 #include <csignal>
 #include <cstdio>
 
 #include <unistd.h>
 
+#include "commands.h"
 #include "config.h"
 #include "console.h"
 #include "control.h"
@@ -46,9 +45,9 @@ Ending train(Training& training) {
   }
 }
 
-}  // namespace
-
-void train_and_exit(const std::filesystem::path& file) {
+/// Trains, tells how it went, and ends the process without unwinding: a lost peer would keep the destructors of Gloo and
+/// NCCL waiting.
+[[noreturn]] void train_and_exit(const std::filesystem::path& file) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader of events that went away is told by the control descriptor
   RankEnvironment env;
   try {
@@ -66,6 +65,36 @@ void train_and_exit(const std::filesystem::path& file) {
   }
   Training training(std::move(*config), env, *events, control->requests());
   exit_with(*events, train(training));
+}
+
+constexpr const char* kTrainText = R"(A config needs no more than a data set (a YOLO data.yaml); everything else has the default that YOLO users know:
+  {
+    "data":  {"kind": "yaml", "path": "data.yaml"},
+    "model": {"arch": "yolov8n"},
+    "train": {"epochs": 100, "batch": 16, "imgsz": 640},
+    "run":   {"dir": "runs/first"}
+  }
+`train` takes the usual arguments (lr0, momentum, mosaic, ...); unknown and unsupported ones are refused by name.
+`model.weights` names weights to start from: those of another run, or of a published checkpoint after `import`.
+Results are in run.dir: results.csv, weights/best.safetensors, pictures of predictions in val_pred/.
+Ctrl-C writes a checkpoint and ends; go on with  "resume": {"dir": "runs/first/checkpoints/step-..."}.
+
+Several ranks: start one process each with the environment that torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
+MASTER_PORT). `batch` is that of all ranks together.
+  OMP_NUM_THREADS       threads of tensor operations
+  TENFOLD_EVENTS_FD     write events there, as NDJSON, instead of progress on stdout
+  TENFOLD_CONTROL_FD    read commands from there; its end of file ends the process)";
+
+}  // namespace
+
+Command train_command() {
+  return {.name = "train",
+          .operands = "CONFIG.json",
+          .summary = "train as the config says",
+          .text = kTrainText,
+          .options = {},
+          .examples = {"train config.json"},
+          .run = [](const CommandArguments& arguments) -> int { train_and_exit(arguments.operands().front()); }};
 }
 
 }  // namespace tenfold

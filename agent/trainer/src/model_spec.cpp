@@ -335,6 +335,8 @@ ModelSpec parse_model_spec(const std::string& yaml, const std::string& size, con
   spec.name = choose_size(source, root, size);
   const Scale scale = parse_scale(source, root, spec.name);
   spec.layers = LayerReader(source, scale, spec.name, size_names(root["sizes"])).read(root["layers"]);
+  spec.yaml = yaml;
+  spec.size = spec.name;
   return spec;
 }
 

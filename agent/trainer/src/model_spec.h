@@ -33,6 +33,8 @@ struct ModelSpec {
   std::string name;  ///< "yolov8n", or the stem of the user's file with its size
   Family family = Family::v8;
   std::vector<LayerSpec> layers;
+  std::string yaml;  ///< the text it was read from; with `size` it gives this network again
+  std::string size;  ///< empty where the text decides by itself
 };
 
 /// Loads a network by the path of a model yaml, or by built-in name ("yolov8n", …; ".yaml" may follow).

@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/Parallel.h>
 #include <ATen/Utils.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <thread>
@@ -17,6 +16,7 @@
 #include "picture_cache.h"
 #include "run_folder.h"
 #include "sample_order.h"
+#include "weights_file.h"
 
 namespace tenfold {
 namespace {
@@ -121,15 +121,6 @@ int64_t transfer_weights(Detector& model, const std::filesystem::path& file) {
   return transferred;
 }
 
-Metadata metadata_of(const Training& t) {
-  return {{"arch", t.config.arch},
-          {"names", nlohmann::json(t.data->names()).dump()},
-          {"nc", std::to_string(t.model->nc())},
-          {"stride", std::to_string(t.model->max_stride())},
-          {"imgsz", std::to_string(t.args.imgsz)},
-          {"trainer", std::string("tenfold-trainer ") + TENFOLD_VERSION}};
-}
-
 void build_model(Training& t) {
   const auto nc = static_cast<int>(t.data->names().size());
   const ModelSpec spec = load_model_spec(t.config.arch);
@@ -141,7 +132,7 @@ void build_model(Training& t) {
   t.args = resolve_optimizer(t.config.train, t.config.weights.has_value(), batches * t.config.train.epochs, nc);
   t.schedule = schedule_of(t.args, batches);
   t.loss = make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
-  t.weights_metadata = metadata_of(t);
+  t.weights_metadata = weights_metadata(*t.model, t.config.arch, t.data->names(), t.args.imgsz);
   auto average = build_detector(spec, nc);
   for (const auto& model : {t.model, average}) {
     model->to(t.device.device);

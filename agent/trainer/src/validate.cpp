@@ -30,15 +30,6 @@ class EvalScope {
   std::vector<std::pair<std::shared_ptr<torch::nn::Module>, bool>> modes_;
 };
 
-/// Labels of one image of the batch as class and corners in pixels, (K, 5).
-at::Tensor ground_truth(const Batch& batch, int64_t image) {
-  const at::Tensor own = batch.targets.index({batch.targets.select(1, 0) == image});
-  const at::Tensor sides = at::tensor({batch.images.size(3), batch.images.size(2)}, at::kFloat);
-  const at::Tensor centre = own.narrow(1, 2, 2);
-  const at::Tensor half = own.narrow(1, 4, 2) / 2;
-  return at::cat({own.narrow(1, 1, 1), (centre - half) * sides, (centre + half) * sides}, 1);
-}
-
 /// The part that rank `rank` of `world_size` takes of each global batch.
 std::vector<std::vector<int64_t>> slices(int64_t samples, int64_t batch, int world_size, int rank) {
   std::vector<std::vector<int64_t>> all;
@@ -64,6 +55,14 @@ MetricSummary merged_metrics(const Evaluator& own, int nc, Communicator& ranks) 
 }
 
 }  // namespace
+
+at::Tensor ground_truth(const Batch& batch, int64_t image) {
+  const at::Tensor own = batch.targets.index({batch.targets.select(1, 0) == image});
+  const at::Tensor sides = at::tensor({batch.images.size(3), batch.images.size(2)}, at::kFloat);
+  const at::Tensor centre = own.narrow(1, 2, 2);
+  const at::Tensor half = own.narrow(1, 4, 2) / 2;
+  return at::cat({own.narrow(1, 1, 1), (centre - half) * sides, (centre + half) * sides}, 1);
+}
 
 LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
                          std::vector<at::Tensor>* raw_out) {

@@ -22,6 +22,9 @@ namespace tenfold {
 LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
                          std::vector<at::Tensor>* raw_out = nullptr);
 
+/// Labels of one image of a batch as class and corners in pixels of the network's input, (K, 5).
+at::Tensor ground_truth(const Batch& batch, int64_t image);
+
 struct ValidationResult {
   MetricSummary metrics;
   LossItems loss;

@@ -1,0 +1,69 @@
+#include "detector_options.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <thread>
+
+#include "ema.h"
+
+namespace tenfold {
+namespace {
+
+constexpr int kLargestSide = 16384;  // pixels
+
+std::optional<int> whole(std::string_view text) {
+  int value = 0;
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (result.ec != std::errc() || result.ptr != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string device_name(const CommandArguments& arguments) {
+  const std::string name = arguments.text("device").value_or("auto");
+  const bool numbered = name.starts_with("cuda:") && name.size() < 9 && whole(std::string_view(name).substr(5)) >= 0;
+  if (name != "auto" && name != "cpu" && name != "cuda" && !numbered)
+    arguments.fail("device", "is auto, cpu, cuda or cuda:N, not " + name);
+  return name;
+}
+
+}  // namespace
+
+std::optional<PictureSize> picture_size(const CommandArguments& arguments, const std::string& option) {
+  const auto text = arguments.text(option);
+  if (!text) return std::nullopt;
+  const size_t by = text->find('x');
+  const auto height = whole(std::string_view(*text).substr(0, by));
+  const auto width = by == std::string::npos ? height : whole(std::string_view(*text).substr(by + 1));
+  for (const auto& side : {height, width})
+    if (!side || *side < 1 || *side > kLargestSide)
+      arguments.fail(option, "must be a side in pixels (640) or height x width (384x640), not " + *text);
+  return PictureSize{*width, *height};
+}
+
+int usual_threads() {
+  const char* given = std::getenv("OMP_NUM_THREADS");
+  const auto threads = given == nullptr ? std::nullopt : whole(given);
+  return std::max(1, threads.value_or(static_cast<int>(std::thread::hardware_concurrency())));
+}
+
+RunningDetector open_detector(const CommandArguments& arguments) {
+  const auto asked = arguments.integer("imgsz", 1, kLargestSide);
+  set_up_cpu(usual_threads());
+  RunningDetector running;
+  running.device = choose_device(device_name(arguments), "off", 0);
+  running.loaded = load_detector(arguments.operands().front(), arguments.text("arch"));
+  running.imgsz = asked.value_or(running.loaded.imgsz);
+  Detector& model = *running.loaded.model;
+  if (running.imgsz % model.max_stride() != 0)
+    arguments.fail("imgsz", "must be a multiple of the network's stride " + std::to_string(model.max_stride()) + ", not " +
+                                std::to_string(running.imgsz));
+  model.to(running.device.device);
+  for (const auto& [name, tensor] : named_state(model))
+    if (tensor.dim() == 4) at::Tensor(tensor).set_data(laid_out(tensor.detach(), running.device.memory_format));
+  return running;
+}
+
+}  // namespace tenfold

@@ -1,0 +1,192 @@
+// `val` and `predict` with a network whose detections are known beforehand.
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "data_fixtures.h"
+#include "exit_code.h"
+#include "image.h"
+#include "picture_files.h"
+#include "predict.h"
+#include "prediction_files.h"
+#include "test_detectors.h"
+#include "trainer_command.h"
+
+namespace tenfold {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::mentions;
+using testing::run_trainer;
+using testing::TemporaryFolder;
+using Json = nlohmann::json;
+
+TEST(PictureFit, ABoxComesBackFromTheNetworksSquareWhereItWas) {
+  for (const auto& [width, height] : std::vector<std::pair<int, int>>{{640, 480}, {333, 1000}, {1001, 77}, {31, 31}, {3, 900}}) {
+    const PictureFit fit = fit_picture(width, height, 640);
+    const float x1 = 0.1F * static_cast<float>(width), x2 = 0.7F * static_cast<float>(width);
+    const float y1 = 0.2F * static_cast<float>(height), y2 = 0.9F * static_cast<float>(height);
+    const std::array<float, 6> row{x1 * fit.scale_x + fit.pad_x, y1 * fit.scale_y + fit.pad_y,
+                                   x2 * fit.scale_x + fit.pad_x, y2 * fit.scale_y + fit.pad_y, 0.5F, 2};
+    const Prediction back = to_original(row, fit);
+    const float tolerance = 1e-5F * static_cast<float>(std::max(width, height));
+    EXPECT_NEAR(back.x1, x1, tolerance);
+    EXPECT_NEAR(back.x2, x2, tolerance);
+    EXPECT_NEAR(back.y1, y1, tolerance);
+    EXPECT_NEAR(back.y2, y2, tolerance);
+    EXPECT_EQ(back.cls, 2);
+  }
+}
+
+TEST(PictureFit, MeansThePixelsThatLetterboxingUses) {
+  // A white picture on grey: its edges in the square are where the fit says.
+  const TemporaryFolder folder;
+  testing::write_file(folder / "white.png", encode_png(Image(50, 201, {255, 255, 255})));
+  const PictureFile file{folder / "white.png", "white"};
+  const ReadPicture read = read_picture(file, 64);
+  const auto pixels = read.input.accessor<uint8_t, 3>();
+  const auto left = static_cast<int64_t>(read.fit.pad_x);
+  const auto right = static_cast<int64_t>(std::lround(read.fit.pad_x + 50 * read.fit.scale_x));
+  EXPECT_EQ(pixels[0][32][left], 255);
+  EXPECT_EQ(pixels[0][32][right - 1], 255);
+  EXPECT_EQ(pixels[0][32][left - 1], 114);
+  EXPECT_EQ(pixels[0][32][right], 114);
+}
+
+TEST(PictureFiles, AreFoundByFolderFileAndPattern) {
+  const TemporaryFolder folder;
+  for (const char* name : {"b.jpg", "a.PNG", "sub/a.png", "sub/a.jpg", "notes.txt"})
+    testing::write_file(folder / name, std::string("x"));
+  std::vector<std::string> names;
+  for (const PictureFile& file : find_pictures(folder.path().string())) names.push_back(file.name.string());
+  EXPECT_EQ(names, (std::vector<std::string>{"a", "b", "sub/a", "sub/a.png"}));
+  EXPECT_EQ(find_pictures((folder / "b.jpg").string()).size(), 1U);
+  EXPECT_EQ(find_pictures((folder / "sub/*.jpg").string()).size(), 1U);
+  EXPECT_THROW(find_pictures((folder / "*.webp").string()), TrainerError);
+  fs::create_directories(folder / "empty");
+  EXPECT_THROW(find_pictures((folder / "empty").string()), TrainerError);
+}
+
+class Detecting : public ::testing::Test {
+ protected:
+  Detecting() {
+    testing::write_detector(weights_, *testing::one_box_detector(), "yolov8n", {"red", "green", "blue"}, 32);
+  }
+
+  static std::string read(const fs::path& file) {
+    std::ostringstream text;
+    text << std::ifstream(file).rdbuf();
+    return text.str();
+  }
+
+  TemporaryFolder folder_;
+  const fs::path weights_ = folder_ / "w.safetensors";
+};
+
+TEST_F(Detecting, PredictWritesPicturesLabelsAndJson) {
+  testing::write_file(folder_ / "photos/wide.png", encode_png(testing::scene(320, 240, {})));
+  testing::write_file(folder_ / "photos/more/tall.jpg", encode_jpeg(testing::scene(64, 128, {})));
+  const fs::path out = folder_ / "found";
+  const auto [code, output] = run_trainer({"predict", weights_.string(), "source=" + (folder_ / "photos").string(),
+                                           "--out", out.string(), "--save-txt", "--save-conf", "--json", "batch=1"});
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "wide.png: 1 red"));
+  EXPECT_TRUE(mentions(output, "2 images, "));
+
+  // Of 32 x 32 pixels the box takes (8, 8) to (24, 24). The wide picture lies in them at a tenth, 4 pixels from the top.
+  const Json all = Json::parse(read(out / "predictions.json"));
+  ASSERT_EQ(all.size(), 2U);
+  const Json& wide = all[1];
+  EXPECT_EQ(wide["width"], 320);
+  EXPECT_EQ(wide["height"], 240);
+  const Json& detection = wide["detections"].at(0);
+  EXPECT_EQ(detection["name"], "red");
+  EXPECT_NEAR(detection["score"], 0.9, 1e-5);
+  const std::vector<double> box = detection["box"], expected = {80, 40, 240, 200};
+  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(box.at(i), expected[i], 1e-3);
+  EXPECT_TRUE(mentions(read(out / "labels/wide.txt"), "0 0.500000 0.500000 0.500000 0.666667 0.900000"));
+  EXPECT_TRUE(fs::exists(out / "labels/more/tall.txt"));
+
+  // The drawn picture has the picture's own size, and the box's colour on its edge.
+  const std::string bytes = read(out / "wide.jpg");
+  const Image drawn = decode_image(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
+  EXPECT_EQ(drawn.width, 320);
+  EXPECT_EQ(drawn.height, 240);
+  const uint8_t* edge = drawn.row(120) + 3 * 80;
+  EXPECT_GT(edge[0], 150);
+  EXPECT_LT(edge[1], 110);
+}
+
+TEST_F(Detecting, PredictNamesAndSkipsCorruptFilesAndSaysSoAtTheEnd) {
+  testing::write_file(folder_ / "photos/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "photos/b.jpg", std::string("no picture"));
+  testing::write_file(folder_ / "photos/c.png", encode_png(testing::scene(64, 64, {})));
+  const fs::path out = folder_ / "found";
+  const auto [code, output] = run_trainer({"predict", weights_.string(), "source=" + (folder_ / "photos").string(),
+                                           "out=" + out.string(), "--json"});
+  EXPECT_EQ(code, static_cast<int>(ExitCode::bad_data));
+  EXPECT_TRUE(mentions(output, "b.jpg: not a JPEG, PNG or WebP file; skipped"));
+  EXPECT_TRUE(mentions(output, "1 of 3 files could not be read"));
+  EXPECT_TRUE(fs::exists(out / "a.jpg"));
+  EXPECT_TRUE(fs::exists(out / "c.jpg"));
+  const Json all = Json::parse(read(out / "predictions.json"));
+  EXPECT_TRUE(all.at(1).contains("error"));
+}
+
+TEST_F(Detecting, PredictKeepsToItsThresholds) {
+  testing::write_file(folder_ / "a.png", encode_png(testing::scene(64, 64, {})));
+  const std::vector<std::string> words = {"predict", weights_.string(), "source=" + (folder_ / "a.png").string(),
+                                          "out=" + (folder_ / "found").string(), "--no-pictures"};
+  auto sure = words, unsure = words;
+  sure.push_back("conf=0.95");
+  unsure.push_back("conf=0.85");
+  EXPECT_TRUE(mentions(run_trainer(sure).output, "a.png: nothing"));
+  EXPECT_TRUE(mentions(run_trainer(unsure).output, "a.png: 1 red"));
+  EXPECT_FALSE(fs::exists(folder_ / "found/a.jpg"));
+  EXPECT_EQ(run_trainer({"predict", weights_.string()}).code, static_cast<int>(ExitCode::usage));
+}
+
+TEST_F(Detecting, ValPrintsATableAndWritesJson) {
+  // Two pictures where the network's one box is right, one without an object, one whose object it misses.
+  const fs::path data = folder_ / "data";
+  const std::vector<std::string> labels = {"0 0.5 0.5 0.5 0.5\n", "0 0.5 0.5 0.5 0.5\n", "", "1 0.2 0.2 0.1 0.1\n"};
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const std::string stem = std::to_string(i);
+    testing::write_file(data / ("images/val/" + stem + ".png"), encode_png(testing::scene(64, 64, {})));
+    testing::write_file(data / ("labels/val/" + stem + ".txt"), labels[i]);
+  }
+  testing::write_file(data / "data.yaml", std::string("train: images/val\nval: images/val\nnames: [red, green, blue]\n"));
+  const auto [code, output] = run_trainer({"val", weights_.string(), "data=" + (data / "data.yaml").string(), "batch=3",
+                                           "--json", (folder_ / "metrics.json").string()});
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "class                      labels         P         R     mAP50  mAP50-95"));
+  EXPECT_TRUE(mentions(output, "red                             2"));
+  EXPECT_TRUE(mentions(output, "green                           1    0.0000    0.0000    0.0000    0.0000"));
+  const Json metrics = Json::parse(read(folder_ / "metrics.json"));
+  EXPECT_EQ(metrics["images"], 4);
+  EXPECT_EQ(metrics["labels"], 3);
+  EXPECT_NEAR(metrics["classes"][0]["ap50"], 1, 1e-9);
+  EXPECT_NEAR(metrics["map50"], 0.5, 1e-9);
+  EXPECT_NEAR(metrics["map50_95"], 0.5, 1e-9);
+  EXPECT_EQ(metrics["classes"][0]["ap"].size(), 10U);
+}
+
+TEST_F(Detecting, ValSaysWhatDoesNotFit) {
+  testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "data/data.yaml", std::string("train: images\nval: images\nnames: [red]\n"));
+  const std::string data = "data=" + (folder_ / "data/data.yaml").string();
+  const auto classes = run_trainer({"val", weights_.string(), data});
+  EXPECT_EQ(classes.code, static_cast<int>(ExitCode::bad_data));
+  EXPECT_TRUE(mentions(classes.output, "the data set has 1 classes, the weights are for 3"));
+  const auto split = run_trainer({"val", weights_.string(), data, "split=test"});
+  EXPECT_EQ(split.code, static_cast<int>(ExitCode::bad_data));
+  EXPECT_TRUE(mentions(split.output, "has no \"test\""));
+  EXPECT_EQ(run_trainer({"val", weights_.string()}).code, static_cast<int>(ExitCode::usage));
+}
+
+}  // namespace
+}  // namespace tenfold
