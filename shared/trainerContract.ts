@@ -87,6 +87,16 @@ export const trainerEventSchema = z.discriminatedUnion('type', [
     corrupt_images: z.number().int().min(0).optional(),
   }),
   z.object({
+    type: z.literal('evaluation'),
+    ...at,
+    epoch: z.number().int(),
+    images: z.number().int(),
+    labels: z.number().int(),
+    confidence: z.number(),
+    metrics: metricsSchema,
+    classes: z.array(metricsSchema.extend({name: z.string(), images: z.number().int(), labels: z.number().int()})),
+  }),
+  z.object({
     type: z.literal('checkpoint'),
     ...at,
     step: z.number().int(),

@@ -10,6 +10,7 @@ const ALWAYS_KEPT: RankEvent['type'][] = [
   'resumed',
   'consumed',
   'epoch',
+  'evaluation',
   'checkpoint',
   'warning',
   'artifact',

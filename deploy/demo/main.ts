@@ -136,6 +136,7 @@ async function fetchResults(cli: Cli, job: Job, out: string | undefined): Promis
   for (const [what, where] of [
     ['weights', 'weights/best.safetensors'],
     ['figures by epoch', 'results.csv'],
+    ['the same, drawn', 'results.png'],
     ['val pictures with predicted boxes', 'val_pred/'],
   ]) {
     cli.print(`  ${what!.padEnd(35)}${path.join(shown, where!)}`);

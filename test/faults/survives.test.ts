@@ -78,6 +78,7 @@ const ALL_TYPES = [
   'step',
   'val',
   'epoch',
+  'evaluation',
   'checkpoint',
   'warning',
   'artifact',

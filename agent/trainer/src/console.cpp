@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <mutex>
+#include <set>
 #include <string>
 
 namespace tenfold {
@@ -42,6 +43,19 @@ std::string short_losses_text(const LossItems& items) {
   double sum = 0;
   for (const LossItem& item : items) sum += item.value;
   return format("loss %.3f", sum);
+}
+
+/// Text of exactly `columns` characters, counted as UTF-8: cut, or filled up with spaces.
+std::string in_columns(const std::string& text, int columns) {
+  std::string fitted;
+  int used = 0;
+  for (const char c : text) {
+    const bool begins = (static_cast<unsigned char>(c) & 0xC0U) != 0x80;
+    if (begins && used == columns) break;
+    used += begins ? 1 : 0;
+    fitted += c;
+  }
+  return fitted.append(static_cast<size_t>(columns - used), ' ');
 }
 
 class ConsoleSink final : public EventSink {
@@ -116,11 +130,26 @@ class ConsoleSink final : public EventSink {
     line(text + format("  %8.1f %8s  ", e.images_per_s, clock_text(e.time_s).c_str()) + losses_text(e.train) +
          (e.best ? "  best" : ""));
   }
+  void show(const EvaluationEvent& e) {
+    line("");
+    line(format("weights of epoch %lld, on %lld images, at confidence %.2f", static_cast<long long>(e.epoch),
+                static_cast<long long>(e.images), e.confidence));
+    line("    class                     images   labels        P        R    mAP50  mAP50-95");
+    const auto row = [this](const ClassResult& result) {
+      line(format("    %s %7lld %8lld %8.3f %8.3f %8.3f %9.3f", in_columns(result.name, 24).c_str(),
+                  static_cast<long long>(result.images), static_cast<long long>(result.labels),
+                  result.metrics.precision, result.metrics.recall, result.metrics.map50, result.metrics.map50_95));
+    };
+    row({"all", e.images, e.labels, e.metrics});
+    for (const ClassResult& result : e.classes) row(result);
+    line("");
+  }
   void show(const CheckpointEvent&) {}
   void show(const WarningEvent& e) { complain("warning: " + e.message); }
-  void show(const ArtifactEvent& e) { line("  " + e.file.name); }
+  void show(const ArtifactEvent& e) { files_.insert(e.file.name); }
   void show(const EndEvent& e) {
     if (e.code == ExitCode::completed) {
+      for (const std::string& file : files_) line("  " + file);
       line(e.message);
     } else {
       complain(std::string(name_of(e.code)) + ": " + e.message);
@@ -132,6 +161,7 @@ class ConsoleSink final : public EventSink {
   std::mutex mutex_;
   bool redrawn_ = false;
   int64_t epochs_ = 0;
+  std::set<std::string> files_;  // some come early; they are listed at the end, not between the epochs
 };
 
 class QuietSink final : public EventSink {

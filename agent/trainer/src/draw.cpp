@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ranges>
 
+#include "canvas.h"
 #include "text_raster.h"
 
 namespace tenfold {
@@ -19,31 +20,6 @@ constexpr std::array<Rgb, 20> kColours{
      {240, 80, 180}, {150, 200, 40},  {0, 130, 130},  {160, 100, 50},  {110, 110, 250}, {250, 160, 160}, {0, 100, 40},
      {140, 30, 60},  {200, 170, 250}, {110, 120, 20}, {130, 220, 170}, {30, 60, 130},   {250, 220, 150}}};
 
-/// Pixels [left, right) x [top, bottom).
-struct Rect {
-  int left = 0, top = 0, right = 0, bottom = 0;
-};
-
-void fill(Image& image, Rect rect, Rgb colour) {
-  rect = {std::max(rect.left, 0), std::max(rect.top, 0), std::min(rect.right, image.width),
-          std::min(rect.bottom, image.height)};
-  for (int y = rect.top; y < rect.bottom; ++y) {
-    uint8_t* pixel = image.row(y) + 3 * rect.left;
-    for (int x = rect.left; x < rect.right; ++x, pixel += 3) {
-      pixel[0] = colour.r;
-      pixel[1] = colour.g;
-      pixel[2] = colour.b;
-    }
-  }
-}
-
-void outline(Image& image, Rect rect, int thickness, Rgb colour) {
-  fill(image, {rect.left, rect.top, rect.right, rect.top + thickness}, colour);
-  fill(image, {rect.left, rect.bottom - thickness, rect.right, rect.bottom}, colour);
-  fill(image, {rect.left, rect.top, rect.left + thickness, rect.bottom}, colour);
-  fill(image, {rect.right - thickness, rect.top, rect.right, rect.bottom}, colour);
-}
-
 /// Black or white, whichever reads better on `background` (Rec. 601 luma).
 Rgb text_colour_on(Rgb background) {
   const double luma = 0.299 * background.r + 0.587 * background.g + 0.114 * background.b;
@@ -52,26 +28,24 @@ Rgb text_colour_on(Rgb background) {
 
 struct Pen {
   int thickness = 1;  // pixels
-  int text_scale = 1;
+  double text = 14;   // pixels
 
   static Pen for_picture(const Image& image) {
     const int side = std::min(image.width, image.height);
-    return {std::max(2, side / 240), std::max(1, (side + 160) / 320)};
+    return {std::max(2, side / 240), std::clamp(side / 32.0, 14.0, 30.0)};
   }
 };
 
 /// The caption on a bar of the box's colour above the box, or just inside it where the picture ends.
-void draw_caption(Image& image, const Rect& box, const std::string& text, const Pen& pen, Rgb colour) {
-  const TextSize size = text_size(text, pen.text_scale);
-  const int margin = 2 * pen.text_scale;
-  const int width = size.width + 2 * margin, height = size.height + 2 * margin;
-  const int left = std::clamp(box.left, 0, std::max(0, image.width - width));
-  const int top = std::clamp(box.top >= height ? box.top - height : box.top, 0, std::max(0, image.height - height));
-  fill(image, {left, top, left + width, top + height}, colour);
-  for (const TextPixels& part : rasterise_text(text, pen.text_scale))
-    fill(image,
-         {left + margin + part.left, top + margin + part.top, left + margin + part.right, top + margin + part.bottom},
-         text_colour_on(colour));
+void draw_caption(Canvas& canvas, const Rect& box, const std::string& text, const Pen& pen, Rgb colour) {
+  const TextSize size = text_size(text, pen.text);
+  constexpr int kMargin = 3;
+  const double width = size.width + 2 * kMargin, height = size.height;
+  const double left = std::clamp(box.left, 0.0, std::max(0.0, canvas.width() - width));
+  const double above = box.top >= height ? box.top - height : box.top;
+  const double top = std::clamp(above, 0.0, std::max(0.0, canvas.height() - height));
+  canvas.fill({left, top, left + width, top + height}, {colour});
+  canvas.text({left + kMargin, top + height / 2}, text, {.size = pen.text, .colour = text_colour_on(colour)});
 }
 
 }  // namespace
@@ -89,22 +63,20 @@ Rgb class_colour(int cls) {
 
 Image draw_boxes(const Image& image, std::span<const DrawnBox> boxes, int min_side) {
   const double scale = std::max(1.0, static_cast<double>(min_side) / std::min(image.width, image.height));
-  Image drawn = resize(image, static_cast<int>(std::lround(image.width * scale)),
-                       static_cast<int>(std::lround(image.height * scale)));
-  const Pen pen = Pen::for_picture(drawn);
-  const auto pixel = [&](float coordinate) { return static_cast<int>(std::lround(coordinate * scale)); };
-  for (const DrawnBox& box : boxes) {
-    const Rect rect{pixel(box.x1), pixel(box.y1), pixel(box.x2), pixel(box.y2)};
-    outline(drawn, rect, pen.thickness, class_colour(box.cls));
-  }
+  Canvas canvas(resize(image, static_cast<int>(std::lround(image.width * scale)),
+                       static_cast<int>(std::lround(image.height * scale))));
+  const Pen pen = Pen::for_picture(canvas.picture());
+  // Whole pixels: the edges of a box are to be seen sharply.
+  const auto pixel = [&](float coordinate) { return std::round(coordinate * scale); };
+  const auto place = [&](const DrawnBox& box) { return Rect{pixel(box.x1), pixel(box.y1), pixel(box.x2), pixel(box.y2)}; };
+  for (const DrawnBox& box : boxes) canvas.frame(place(box), pen.thickness, {class_colour(box.cls)});
   // Captions last, so that no outline runs through one, and from the end: where they overlap, the first box (of
   // predictions the surest) stays readable.
   for (const DrawnBox& box : std::views::reverse(boxes)) {
     if (box.caption.empty()) continue;
-    draw_caption(drawn, {pixel(box.x1), pixel(box.y1), pixel(box.x2), pixel(box.y2)}, box.caption, pen,
-                 class_colour(box.cls));
+    draw_caption(canvas, place(box), box.caption, pen, class_colour(box.cls));
   }
-  return drawn;
+  return canvas.take();
 }
 
 Image picture_grid(std::span<const Image> images, int cell) {

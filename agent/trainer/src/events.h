@@ -102,6 +102,21 @@ struct CheckpointEvent {
   std::optional<double> map50;
   std::optional<double> map50_95;
 };
+/// One class of an evaluation.
+struct ClassResult {
+  std::string name;
+  int64_t images = 0;  // with an object of the class
+  int64_t labels = 0;
+  MetricSummary metrics;  // map50 and map50_95: the class's AP
+};
+struct EvaluationEvent {
+  int64_t epoch = 1;  // whose weights these are
+  int64_t images = 0;
+  int64_t labels = 0;
+  double confidence = 0;  // that precision and recall are taken at
+  MetricSummary metrics;
+  std::vector<ClassResult> classes;  // those that have labels
+};
 struct WarningEvent {
   std::string code;
   std::string message;
@@ -116,7 +131,7 @@ struct EndEvent {
 };
 
 using Event = std::variant<HelloEvent, JoinedEvent, ModelEvent, ResumedEvent, ConsumedEvent, StepEvent, ValEvent,
-                           EpochEvent, CheckpointEvent, WarningEvent, ArtifactEvent, EndEvent>;
+                           EpochEvent, EvaluationEvent, CheckpointEvent, WarningEvent, ArtifactEvent, EndEvent>;
 
 /// One NDJSON line without the line feed. `t` is Unix time in milliseconds. Numbers that are not finite become null.
 std::string to_json_line(const Event& event, int64_t t);

@@ -119,6 +119,21 @@ struct ToJson {
     json["corrupt_images"] = e.corrupt_images;
     return json;
   }
+  OrderedJson operator()(const EvaluationEvent& e) const {
+    OrderedJson json = object("evaluation", t);
+    json["epoch"] = e.epoch;
+    json["images"] = e.images;
+    json["labels"] = e.labels;
+    json["confidence"] = e.confidence;
+    json["metrics"] = json_of(e.metrics);
+    json["classes"] = OrderedJson::array();
+    for (const ClassResult& result : e.classes) {
+      OrderedJson cls = {{"name", result.name}, {"images", result.images}, {"labels", result.labels}};
+      cls.update(json_of(result.metrics));
+      json["classes"].push_back(std::move(cls));
+    }
+    return json;
+  }
   OrderedJson operator()(const CheckpointEvent& e) const {
     OrderedJson json = object("checkpoint", t);
     json["step"] = e.step;

@@ -1,6 +1,7 @@
 #include "pr_curve.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace tenfold {
 namespace {
@@ -31,15 +32,20 @@ PrCurve pr_curve(const std::vector<bool>& hits, int64_t labels) {
   return curve;
 }
 
-double coco_average_precision(const PrCurve& curve) {
+std::vector<double> coco_precisions(const PrCurve& curve) {
   const auto precision = envelope(curve.precision);
-  double sum = 0;
+  std::vector<double> at_recall(kRecallSteps + 1, 0);
   for (int step = 0; step <= kRecallSteps; ++step) {
-    const double recall = step * 0.01;
-    const auto reached = std::lower_bound(curve.recall.begin(), curve.recall.end(), recall);
-    if (reached != curve.recall.end()) sum += precision[static_cast<size_t>(reached - curve.recall.begin())];
+    const auto reached = std::lower_bound(curve.recall.begin(), curve.recall.end(), step * 0.01);
+    if (reached == curve.recall.end()) break;
+    at_recall[static_cast<size_t>(step)] = precision[static_cast<size_t>(reached - curve.recall.begin())];
   }
-  return sum / (kRecallSteps + 1);
+  return at_recall;
+}
+
+double coco_average_precision(const PrCurve& curve) {
+  const auto precisions = coco_precisions(curve);
+  return std::accumulate(precisions.begin(), precisions.end(), 0.0) / static_cast<double>(precisions.size());
 }
 
 double published_average_precision(const PrCurve& curve) {

@@ -16,7 +16,10 @@ struct PrCurve {
 /// `hits` by rank: was it a true positive; `labels` > 0: how many there were to find.
 PrCurve pr_curve(const std::vector<bool>& hits, int64_t labels);
 
-/// As COCOeval: mean, over recalls 0, .01, …, 1, of the best precision at that recall or beyond.
+/// As COCOeval: at recalls 0, .01, …, 1 the best precision at that recall or beyond; 0 where it is not reached.
+std::vector<double> coco_precisions(const PrCurve& curve);
+
+/// As COCOeval: the mean of coco_precisions.
 double coco_average_precision(const PrCurve& curve);
 
 /// As the published YOLO trainers: the envelope of the curve between (0, 1) and (1, 0), interpolated linearly at

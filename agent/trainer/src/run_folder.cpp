@@ -13,17 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The columns of `history`, whose rows all have the same loss items.
-std::string header_of(const std::vector<EpochRow>& history) {
-  std::string train, val;
-  for (const LossItem& item : history.empty() ? LossItems{} : history.front().train) {
-    train += ",train/" + item.name + "_loss";
-    val += ",val/" + item.name + "_loss";
-  }
-  return "epoch,time" + train + ",metrics/precision(B),metrics/recall(B),metrics/mAP50(B),metrics/mAP50-95(B)" + val +
-         ",lr/pg0,lr/pg1,lr/pg2";
-}
-
 std::string number(double value) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.6g", value);
@@ -35,18 +24,30 @@ std::string quoted(const std::string& text) { return nlohmann::json(text).dump()
 
 }  // namespace
 
+std::vector<ResultColumn> result_columns(const EpochRow& row) {
+  std::vector<ResultColumn> columns;
+  for (const LossItem& item : row.train) columns.push_back({"train/" + item.name + "_loss", item.value});
+  const auto metric = [&](const char* name, double MetricSummary::*member) {
+    columns.push_back({name, row.metrics ? std::optional((*row.metrics).*member) : std::nullopt});
+  };
+  metric("metrics/precision(B)", &MetricSummary::precision);
+  metric("metrics/recall(B)", &MetricSummary::recall);
+  metric("metrics/mAP50(B)", &MetricSummary::map50);
+  metric("metrics/mAP50-95(B)", &MetricSummary::map50_95);
+  for (size_t i = 0; i < row.train.size(); ++i)
+    columns.push_back({"val/" + row.train[i].name + "_loss", row.val ? std::optional(row.val->at(i).value) : std::nullopt});
+  for (size_t i = 0; i < row.lr.size(); ++i) columns.push_back({"lr/pg" + std::to_string(i), row.lr[i]});
+  return columns;
+}
+
 std::string results_csv(const std::vector<EpochRow>& history) {
-  std::string csv = header_of(history) + "\n";
+  std::string csv = "epoch,time";
+  for (const ResultColumn& column : result_columns(history.empty() ? EpochRow{} : history.front())) csv += ',' + column.name;
+  csv += '\n';
   for (const EpochRow& row : history) {
-    const MetricSummary metrics = row.metrics.value_or(MetricSummary{});
-    std::vector<double> values = {row.time_s};
-    for (const LossItem& item : row.train) values.push_back(item.value);
-    values.insert(values.end(), {metrics.precision, metrics.recall, metrics.map50, metrics.map50_95});
-    for (size_t i = 0; i < row.train.size(); ++i) values.push_back(row.val ? row.val->at(i).value : 0);
-    values.insert(values.end(), row.lr.begin(), row.lr.end());
-    csv += std::to_string(row.epoch);
-    for (const double value : values) csv += "," + number(value);
-    csv += "\n";
+    csv += std::to_string(row.epoch) + ',' + number(row.time_s);
+    for (const ResultColumn& column : result_columns(row)) csv += ',' + number(column.value.value_or(0));
+    csv += '\n';
   }
   return csv;
 }
@@ -66,13 +67,9 @@ void write_results(const fs::path& run_dir, const std::vector<EpochRow>& history
   replace_file(run_dir / "results.csv", results_csv(history));
 }
 
-void write_args(const Config& config) {
-  fs::create_directories(config.run_dir / "weights");
-  replace_file(config.run_dir / "args.yaml", args_yaml(config));
-}
-
 FileDigest write_weights(const fs::path& run_dir, const std::string& name, const NamedTensors& weights,
                          const Metadata& metadata) {
+  fs::create_directories(run_dir / "weights");
   const fs::path path = run_dir / "weights" / (name + ".safetensors");
   const fs::path temporary = path.string() + ".tmp";
   FileDigest written = write_safetensors(temporary, weights, metadata);

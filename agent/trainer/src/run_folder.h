@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,15 +12,23 @@
 
 namespace tenfold {
 
+/// A column of results.csv, and the tag of the same name in TensorBoard.
+struct ResultColumn {
+  std::string name;
+  std::optional<double> value;  // none: not measured in this epoch
+};
+
+/// An epoch's columns after `epoch` and `time`, named as YOLO tools name them.
+std::vector<ResultColumn> result_columns(const EpochRow& row);
+
 /// The text of results.csv: YOLO tools' header, a line an epoch.
 std::string results_csv(const std::vector<EpochRow>& history);
 
 /// The text of args.yaml: what this run was asked for, every default filled in.
 std::string args_yaml(const Config& config);
 
-/// Writes results.csv and args.yaml into the run folder, each replaced whole.
+/// Writes results.csv into the run folder, replaced whole.
 void write_results(const std::filesystem::path& run_dir, const std::vector<EpochRow>& history);
-void write_args(const Config& config);
 
 /// Writes weights/<name>.safetensors, replaced whole, and tells its path within the run folder, size and SHA-256.
 FileDigest write_weights(const std::filesystem::path& run_dir, const std::string& name, const NamedTensors& weights,

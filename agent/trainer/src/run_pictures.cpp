@@ -18,15 +18,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kGridPictures = 16;
+constexpr int64_t kBatches = 3;
+constexpr int64_t kGridPictures = 16;  // a batch
+constexpr int kGridCell = 480;         // pixels
 constexpr int64_t kSinglePictures = 8;
 
 void write_jpeg(const fs::path& path, const Image& image) { replace_file(path, encode_jpeg(image)); }
 
-/// `count` ids spread evenly over the data set: neighbours often look alike.
-std::vector<int64_t> spread_ids(int64_t size, int64_t count) {
-  std::vector<int64_t> ids;
-  for (int64_t i = 0; i < std::min(size, count); ++i) ids.push_back(i * size / std::min(size, count));
+/// Up to kBatches lists of up to kGridPictures ids. Together and each for itself they are spread evenly over the data set:
+/// neighbours often look alike.
+std::vector<std::vector<int64_t>> spread_batches(int64_t size) {
+  const int64_t count = std::min(size, kBatches * kGridPictures);
+  const int64_t batches = (count + kGridPictures - 1) / kGridPictures;
+  std::vector<std::vector<int64_t>> ids(static_cast<size_t>(batches));
+  for (int64_t i = 0; i < count; ++i) ids[static_cast<size_t>(i % batches)].push_back(i * size / count);
   return ids;
 }
 
@@ -70,30 +75,45 @@ std::string picture_name(int64_t number) {
   return name;
 }
 
-}  // namespace
-
-void draw_training_batch(const fs::path& run_dir, const Batch& batch, const std::vector<std::string>& names) {
-  if (batch.images.size(0) > 0) write_jpeg(run_dir / "train_batch0.jpg", batch_picture(batch, names));
+Image predictions_grid(const Batch& batch, const std::vector<Detections>& found, const std::vector<std::string>& names) {
+  std::vector<Image> pictures;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const std::vector<DrawnBox> boxes = boxes_of(found[i], names);
+    pictures.push_back(draw_boxes(image_from_tensor(batch.images[static_cast<int64_t>(i)]), boxes));
+  }
+  return picture_grid(pictures, kGridCell);
 }
+
+/// Some pictures of the batch, each without its padding: 01.jpg and so on.
+void write_single_pictures(const fs::path& folder, const Batch& batch, const std::vector<Detections>& found,
+                           const std::vector<std::string>& names) {
+  const auto size = static_cast<int64_t>(found.size());
+  const int64_t count = std::min(size, kSinglePictures);
+  for (int64_t number = 0; number < count; ++number) {
+    const auto i = static_cast<size_t>(number * size / count);
+    std::vector<DrawnBox> boxes = boxes_of(found[i], names);
+    const Image part =
+        without_padding(image_from_tensor(batch.images[static_cast<int64_t>(i)]), batch.letterbox[i], boxes);
+    write_jpeg(folder / picture_name(number + 1), draw_boxes(part, boxes));
+  }
+}
+
+}  // namespace
 
 void draw_validation(const fs::path& run_dir, Detector& model, const Dataset& data, int imgsz,
                      const ComputeDevice& device) {
   const at::NoGradGuard no_grad;
-  const Batch batch = read_batch(data, spread_ids(data.size(), kGridPictures), imgsz);
-  const std::vector<Detections> found =
-      detect(model.forward_detecting(network_input(batch.images, device)), model.head_layout(), DetectOptions{});
   fs::create_directories(run_dir / "val_pred");
-  write_jpeg(run_dir / "val_batch0_labels.jpg", batch_picture(batch, data.names(), kGridPictures));
-  std::vector<Image> grid;
-  for (size_t i = 0; i < found.size(); ++i) {
-    const Image square = image_from_tensor(batch.images[static_cast<int64_t>(i)]);
-    std::vector<DrawnBox> boxes = boxes_of(found[i], data.names());
-    grid.push_back(draw_boxes(square, boxes));
-    if (static_cast<int64_t>(i) >= kSinglePictures) continue;
-    const Image part = without_padding(square, batch.letterbox[i], boxes);
-    write_jpeg(run_dir / "val_pred" / picture_name(static_cast<int64_t>(i) + 1), draw_boxes(part, boxes));
+  int number = 0;
+  for (std::vector<int64_t>& ids : spread_batches(data.size())) {
+    const Batch batch = read_batch(data, std::move(ids), imgsz);
+    const std::vector<Detections> found =
+        detect(model.forward_detecting(network_input(batch.images, device)), model.head_layout(), DetectOptions{});
+    const std::string name = "val_batch" + std::to_string(number);
+    write_jpeg(run_dir / (name + "_labels.jpg"), batch_picture(batch, data.names(), kGridPictures));
+    write_jpeg(run_dir / (name + "_pred.jpg"), predictions_grid(batch, found, data.names()));
+    if (number++ == 0) write_single_pictures(run_dir / "val_pred", batch, found, data.names());
   }
-  write_jpeg(run_dir / "val_batch0_pred.jpg", picture_grid(grid, 480));
 }
 
 }  // namespace tenfold

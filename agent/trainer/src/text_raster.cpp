@@ -1,55 +1,123 @@
 #include "text_raster.h"
 
-#include <stb_easy_font.h>
-
-#include <array>
+#include <algorithm>
 #include <cmath>
-#include <span>
-#include <string>
+#include <stdexcept>
+
+#include "font.h"
+
+#define STB_TRUETYPE_IMPLEMENTATION
+#define STBTT_STATIC
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+#include <stb_truetype.h>
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 namespace tenfold {
 
 namespace {
 
-constexpr int kLineHeight = 10;  // of the font: capitals, and descenders below
+constexpr int kReplacement = '?';
 
-/// The font's tables end at ASCII; a UTF-8 sequence counts as one character.
-std::string printable(std::string_view text) {
-  std::string ascii;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x80 && byte < 0xC0) continue;  // continuation of a UTF-8 sequence
-    ascii.push_back(byte >= 0x20 && byte < 0x7F ? c : '?');
+/// The font, and its scale for one size.
+struct SizedFont {
+  stbtt_fontinfo info;
+  float scale = 1;
+  int ascent = 0;  // pixels, of every line
+  int height = 0;
+
+  explicit SizedFont(double size) {
+    const auto file = embedded_font();
+    if (stbtt_InitFont(&info, file.data(), 0) == 0) throw std::logic_error("the embedded font cannot be read");
+    scale = stbtt_ScaleForMappingEmToPixels(&info, static_cast<float>(size));
+    int above = 0, below = 0, gap = 0;
+    stbtt_GetFontVMetrics(&info, &above, &below, &gap);
+    ascent = static_cast<int>(std::ceil(static_cast<float>(above) * scale));
+    height = ascent + static_cast<int>(std::ceil(static_cast<float>(-below) * scale));
   }
-  return ascii;
+
+  int glyph_of(char32_t character) const {
+    const int glyph = stbtt_FindGlyphIndex(&info, static_cast<int>(character));
+    return glyph != 0 ? glyph : stbtt_FindGlyphIndex(&info, kReplacement);
+  }
+};
+
+/// Decodes one character of UTF-8 and moves `text` behind it. What is malformed is one replacement character a byte.
+char32_t next_character(std::string_view& text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  const size_t length = first < 0x80 ? 1 : first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC2 ? 2 : 0;
+  char32_t character = length == 1 ? first : first & (0x7FU >> length);
+  bool good = length > 0 && length <= text.size() && first < 0xF5;
+  for (size_t i = 1; good && i < length; ++i) {
+    good = (byte(i) & 0xC0U) == 0x80;
+    character = character << 6U | (byte(i) & 0x3FU);
+  }
+  text.remove_prefix(good ? length : 1);
+  return good && character >= 0x20 && character != 0x7F ? character : kReplacement;
 }
 
-/// As stb_easy_font writes it into its buffer.
-struct Vertex {
-  float x, y, z;
-  std::array<unsigned char, 4> colour;
+struct PlacedGlyph {
+  int glyph;
+  float x;  // pixels from the line's left end
 };
-using Quad = std::array<Vertex, 4>;
+
+struct Line {
+  std::vector<PlacedGlyph> glyphs;
+  int width = 0;
+};
+
+Line set_line(const SizedFont& font, std::string_view text) {
+  Line line;
+  float x = 0;
+  int before = -1;
+  while (!text.empty()) {
+    const int glyph = font.glyph_of(next_character(text));
+    if (before >= 0) x += font.scale * static_cast<float>(stbtt_GetGlyphKernAdvance(&font.info, before, glyph));
+    line.glyphs.push_back({glyph, x});
+    int advance = 0, bearing = 0;
+    stbtt_GetGlyphHMetrics(&font.info, glyph, &advance, &bearing);
+    x += font.scale * static_cast<float>(advance);
+    before = glyph;
+  }
+  line.width = static_cast<int>(std::ceil(x));
+  return line;
+}
+
+/// Adds one letter to the mask; where letters touch, the darker counts.
+void put_glyph(TextMask& mask, const SizedFont& font, const PlacedGlyph& placed) {
+  const float whole = std::floor(placed.x);
+  int width = 0, height = 0, left = 0, top = 0;
+  unsigned char* bitmap = stbtt_GetGlyphBitmapSubpixel(&font.info, font.scale, font.scale, placed.x - whole, 0, placed.glyph,
+                                                       &width, &height, &left, &top);
+  if (bitmap == nullptr) return;  // a space
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      const int column = static_cast<int>(whole) + left + x, row = font.ascent + top + y;
+      if (column < 0 || column >= mask.width || row < 0 || row >= mask.height) continue;
+      uint8_t& pixel = mask.coverage[static_cast<size_t>(row) * static_cast<size_t>(mask.width) + static_cast<size_t>(column)];
+      pixel = std::max(pixel, bitmap[y * width + x]);
+    }
+  stbtt_FreeBitmap(bitmap, nullptr);
+}
 
 }  // namespace
 
-TextSize text_size(std::string_view text, int scale) {
-  std::string line = printable(text);
-  return {stb_easy_font_width(line.data()) * scale, kLineHeight * scale};
+TextSize text_size(std::string_view text, double size) {
+  const SizedFont font(size);
+  return {set_line(font, text).width, font.height};
 }
 
-std::vector<TextPixels> rasterise_text(std::string_view text, int scale) {
-  std::string line = printable(text);
-  // "~270 bytes a character" on average says the font; no glyph has more than a few dozen strokes.
-  constexpr size_t kMostQuadsPerCharacter = 40;
-  std::vector<Quad> quads(kMostQuadsPerCharacter * line.size() + 1);
-  const int count =
-      stb_easy_font_print(0, 0, line.data(), nullptr, quads.data(), static_cast<int>(quads.size() * sizeof(Quad)));
-  std::vector<TextPixels> parts;
-  const auto pixel = [&](float coordinate) { return static_cast<int>(std::lround(coordinate)) * scale; };
-  for (const Quad& quad : std::span(quads).first(static_cast<size_t>(count)))
-    parts.push_back({pixel(quad[0].x), pixel(quad[0].y), pixel(quad[2].x), pixel(quad[2].y)});
-  return parts;
+TextMask rasterise_text(std::string_view text, double size) {
+  const SizedFont font(size);
+  const Line line = set_line(font, text);
+  TextMask mask{line.width, font.height, std::vector<uint8_t>(static_cast<size_t>(line.width) * static_cast<size_t>(font.height))};
+  for (const PlacedGlyph& placed : line.glyphs) put_glyph(mask, font, placed);
+  return mask;
 }
 
 }  // namespace tenfold

@@ -1,6 +1,7 @@
 #include "train_loop.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -46,19 +47,24 @@ void open_validation(Training& t) {
   if (t.validator->data().size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
 }
 
+RunRecord& record_of(Training& t) {
+  if (!t.record) {
+    t.record = std::make_unique<RunRecord>(t.config.run_dir, t.data->names(), *t.writer, t.events);
+  }
+  return *t.record;
+}
+
 /// What can wait until the first step is done, so that the first step comes early; problems here still come early too.
-void after_first_step(Training& t, const Batch& batch) {
+void after_first_step(Training& t) {
   open_validation(t);
   if (!t.is_first_rank()) return;
   // Operations are as many as pixels, so a small picture tells what one of the usual 640 x 640 costs.
   const ModelReport report = inspect_model(t.model->spec(), t.model->nc(), kInspectedSide);
   const double gflops = report.gflops * (640.0 / kInspectedSide) * (640.0 / kInspectedSide);
   t.events.emit(ModelEvent{t.config.arch, t.model->nc(), report.parameters, gflops, t.transferred});
-  t.writer->submit([config = t.config, args = t.args, batch, names = t.data->names()]() mutable {
-    config.train = args;
-    write_args(config);
-    draw_training_batch(config.run_dir, batch, names);
-  });
+  Config resolved = t.config;
+  resolved.train = t.args;
+  record_of(t).begin(args_yaml(resolved), *t.data);
 }
 
 void checkpoint_now(Training& t) {
@@ -89,8 +95,9 @@ std::optional<Ending> train_epoch(Training& t) {
     t.progress.epoch.seconds += seconds_since(started);
     started = Clock::now();
     if (t.requests.orphaned) throw TrainerError(ExitCode::orphaned, "the agent went away");
-    if (!t.introduced) after_first_step(t, *batch);
+    if (!t.introduced) after_first_step(t);
     t.introduced = true;
+    if (t.is_first_rank() && record_of(t).wants_training_batch()) record_of(t).training_batch(*batch);
     if (agreed.checkpoint || agreed.stop_checkpoint) checkpoint_now(t);
     acknowledge(t, agreed);
     if (agreed.stop) return stopped(t, agreed.stop_checkpoint);
@@ -159,9 +166,8 @@ void save_weights(Training& t, bool best) {
   if (!t.is_first_rank()) return;
   auto weights = std::make_shared<NamedTensors>(copy_of_state(*t.ema->model()));
   if (best) t.best = *weights;
-  t.writer->submit([weights, best, dir = t.config.run_dir, metadata = t.weights_metadata,
-                    history = t.progress.history] {
-    write_results(dir, history);
+  record_of(t).epoch(t.progress.history);
+  t.writer->submit([weights, best, dir = t.config.run_dir, metadata = t.weights_metadata] {
     if (best) write_weights(dir, "best", *weights, metadata);
     write_weights(dir, "last", *weights, metadata);
   });
@@ -178,10 +184,12 @@ void finish_epoch(Training& t) {
   row.epoch = epoch;
   row.train = mean_of(t.progress.epoch);
   row.lr = rates_at(t.schedule, std::max<int64_t>(t.progress.step - 1, 0)).lr;
+  std::optional<Metrics> details;
   if (t.validator) {
-    const ValidationResult result = validate(t, epoch);
+    ValidationResult result = validate(t, epoch);
     row.metrics = result.metrics;
     row.val = result.loss;
+    details = std::move(result.details);
   }
   const int64_t corrupt = corrupt_images(t);
   const EpochSums& sums = t.progress.epoch;
@@ -189,6 +197,7 @@ void finish_epoch(Training& t) {
   t.progress.seconds += time_s;
   row.time_s = t.progress.seconds;
   const bool best = judge(t, row);
+  if (best) t.best_details = std::move(details);
   t.progress.history.push_back(row);
   if (t.is_first_rank()) {
     t.events.emit(EpochEvent{epoch, time_s, row.train, row.val, row.metrics, row.lr, best, sums.images,
@@ -217,18 +226,37 @@ bool out_of_patience(const Training& t) {
          t.progress.finished_epochs - t.progress.best_epoch >= t.args.patience;
 }
 
-/// Pictures and the list of all files, when nothing more will change.
+/// Overwrites all ranks' running average with that of rank 0.
+void share_average(Training& t) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : named_state(*t.ema->model())) tensors.push_back(tensor);
+  t.ranks->broadcast(tensors);
+}
+
+/// Has the running average be the best epoch's weights, on rank 0. What they find class by class is known where this
+/// was validated; if that was before a restart, all ranks validate them once more.
+void take_best_weights(Training& t) {
+  if (t.is_first_rank() && !t.best.empty()) copy_into(*t.ema->model(), t.best);
+  const at::Tensor known = at::full({1}, t.best_details ? 1 : 0, at::kInt);
+  t.ranks->broadcast({known});
+  if (known.item<int>() != 0) return;
+  share_average(t);
+  t.best_details = validate(t, t.progress.best_epoch).details;
+}
+
+/// Tables, plots and pictures of what comes out, and the list of all files, when nothing more will change.
 void finish_run(Training& t) {
-  if (!t.is_first_rank()) return;
-  t.writer->wait();
   open_validation(t);
+  if (t.validator) take_best_weights(t);
+  if (!t.is_first_rank()) return;
+  RunRecord& record = record_of(t);
+  if (t.best_details) record.evaluation(*t.best_details, t.progress.best_epoch);
   if (t.validator) {
-    copy_into(*t.ema->model(), t.best);
-    draw_validation(t.config.run_dir, *t.ema->model(), t.validator->data(), static_cast<int>(t.args.imgsz), t.device);
+    record.attempt("pictures of predictions", [&] {
+      draw_validation(t.config.run_dir, *t.ema->model(), t.validator->data(), static_cast<int>(t.args.imgsz), t.device);
+    });
   }
-  for (FileDigest& file : run_files(t.config.run_dir, t.config.checkpoint.dir)) {
-    t.events.emit(ArtifactEvent{std::move(file)});
-  }
+  record.finish(t.progress.history, t.config.checkpoint.dir);
 }
 
 }  // namespace

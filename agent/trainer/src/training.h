@@ -22,6 +22,7 @@
 #include "optim.h"
 #include "progress.h"
 #include "rank_environment.h"
+#include "run_record.h"
 #include "schedule.h"
 #include "validate.h"
 
@@ -63,6 +64,8 @@ struct Training {
   int skipped_in_a_row = 0;    // steps whose gradient was not finite
   /// Steps and finished epochs at the newest checkpoint that was begun or resumed from.
   std::pair<int64_t, int64_t> saved_at{-1, -1};
+  std::optional<Metrics> best_details;  // of the best weights, if this process validated them; rank 0 alone
+  std::unique_ptr<RunRecord> record;    // rank 0 alone; before the writer, whose last job may use it
   std::optional<BackgroundWriter> writer;
 
   Training(Config config, RankEnvironment env, EventSink& events, Requests& requests)

@@ -39,19 +39,19 @@ std::vector<std::vector<int64_t>> slices(int64_t samples, int64_t batch, int wor
   return all;
 }
 
-/// Precision, recall, mAP50, mAP50-95 of all ranks' images; computed by rank 0 alone, so that all agree to the bit.
-MetricSummary merged_metrics(const Evaluator& own, int nc, Communicator& ranks) {
+/// The metrics of all ranks' images; computed by rank 0 alone, so that all agree to the bit.
+void merge_metrics(const Evaluator& own, int nc, Communicator& ranks, ValidationResult& result) {
   const std::vector<at::Tensor> packed = ranks.gather_rows(own.pack());
   const at::Tensor summary = at::zeros({4}, at::kDouble);
   if (ranks.rank() == 0) {
     Evaluator all(nc);
     for (const at::Tensor& rows : packed) all.merge(rows);
-    const Metrics metrics = all.compute();
+    const Metrics& metrics = result.details.emplace(all.compute());
     summary.copy_(at::tensor({metrics.precision, metrics.recall, metrics.map50, metrics.map50_95}, at::kDouble));
   }
   ranks.broadcast({summary});
   const auto value = summary.accessor<double, 1>();
-  return {value[0], value[1], value[2], value[3]};
+  result.metrics = {value[0], value[1], value[2], value[3]};
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
   const at::Tensor mean = ranks.sum(items.to(at::kCPU, at::kDouble)) / (static_cast<double>(ranks.world_size()) *
                                                                        static_cast<double>(std::max<int64_t>(done, 1)));
   result.loss = named_items(model.family(), mean);
-  result.metrics = merged_metrics(evaluator, model.nc(), ranks);
+  merge_metrics(evaluator, model.nc(), ranks, result);
   return result;
 }
 

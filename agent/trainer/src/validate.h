@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "collective.h"
 #include "dataset.h"
@@ -28,10 +29,12 @@ at::Tensor ground_truth(const Batch& batch, int64_t image);
 struct ValidationResult {
   MetricSummary metrics;
   LossItems loss;
+  /// Class by class, with curves and confusion matrix; rank 0 alone has it.
+  std::optional<Metrics> details;
 };
 
-/// Validates a model on a whole data set, shared out over the ranks as training batches are; the result is the same on
-/// every rank and does not depend on their number.
+/// Validates a model on a whole data set, shared out over the ranks as training batches are; metrics and loss are the
+/// same on every rank, and the result does not depend on their number.
 class Validator {
  public:
   /// With `rect` the network sees each batch as the least rectangle that holds its pictures, not as squares.

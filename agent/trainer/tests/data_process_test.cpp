@@ -27,9 +27,10 @@ class DataProcess : public ::testing::Test {
  protected:
   DataProcess() {
     std::vector<testing::ShardSample> samples;
-    for (int i = 0; i < kPictures; ++i)
-      samples.push_back(
-          testing::scene_sample("images/train/" + std::to_string(i) + ".jpg", 90, 60, {{i % 2, 0.5F, 0.5F, 0.5F, 0.6F}}));
+    for (int i = 0; i < kPictures; ++i) {
+      const Label label{i % 2, 0.4F + 0.02F * static_cast<float>(i), 0.5F, 0.5F, 0.6F};
+      samples.push_back(testing::scene_sample("images/train/" + std::to_string(i) + ".jpg", 90, 60, {label}));
+    }
     write("sound", samples);
     samples[kDamaged].file.resize(samples[kDamaged].file.size() / 2);
     write("damaged", samples);
@@ -85,7 +86,7 @@ std::vector<Json> losses(const Ranks& ranks) {
 }
 
 TEST_F(DataProcess, ACorruptImageIsNamedCountedAndConsumed) {
-  const Ranks ranks = train("damaged", 2, {});
+  const Ranks ranks = train("damaged", 2, Json::object());
   std::map<int64_t, int> consumed;
   std::set<std::string> named;
   for (const auto& rank : ranks) {

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
+#include "canvas.h"
 #include "text_raster.h"
 
 namespace tenfold {
@@ -64,18 +67,67 @@ TEST(Draw, AGridHoldsEveryPicture) {
   EXPECT_TRUE(picture_grid({}, 64).empty());
 }
 
-TEST(TextRaster, EveryCharacterHasAShapeAndForeignOnesAQuestionMark) {
-  for (char c = '!'; c < 0x7F; ++c) EXPECT_FALSE(rasterise_text(std::string(1, c), 1).empty()) << c;
-  EXPECT_EQ(text_size("größe", 2).width, text_size("gr??e", 2).width);
-  EXPECT_EQ(rasterise_text("\xF0\x9F\x91\x9C", 1).size(), rasterise_text("?", 1).size());
-  EXPECT_TRUE(rasterise_text("", 1).empty());
-  const TextSize size = text_size("Wg|", 3);
-  for (const TextPixels& part : rasterise_text("Wg|", 3)) {
-    EXPECT_GE(part.left, 0);
-    EXPECT_LE(part.right, size.width);
-    EXPECT_LE(part.bottom, size.height);
-    EXPECT_LT(part.left, part.right);
-  }
+/// How dark a text is in all.
+int64_t ink_of(const std::string& text) {
+  const TextMask mask = rasterise_text(text, 20);
+  return std::accumulate(mask.coverage.begin(), mask.coverage.end(), int64_t{0});
+}
+
+TEST(TextRaster, EveryCharacterHasAShape) {
+  for (char c = '!'; c < 0x7F; ++c) EXPECT_GT(ink_of(std::string(1, c)), 0) << c;
+  EXPECT_EQ(ink_of(" "), 0);
+  EXPECT_EQ(rasterise_text("", 20).width, 0);
+  EXPECT_EQ(rasterise_text("Wg|", 20).height, rasterise_text("a", 20).height) << "lines are equally high";
+  EXPECT_EQ(text_size("Wg|", 20).width, rasterise_text("Wg|", 20).width);
+  EXPECT_GT(text_size("Wg|", 40).width, 1.9 * text_size("Wg|", 20).width);
+}
+
+TEST(TextRaster, WritesTheAlphabetsOfEuropeAndMarksWhatItCannotWrite) {
+  const int64_t question = ink_of("?");
+  for (const char* word : {"ö", "ß", "Ł", "ж", "Ω", "≥"}) EXPECT_NE(ink_of(word), question) << word;
+  EXPECT_EQ(ink_of("\U0001F45C"), question) << "a handbag";
+  EXPECT_EQ(ink_of("\n"), question);
+  for (const char* malformed : {"\xFF", "\xC3", "\x80", "\xF5"}) EXPECT_EQ(ink_of(malformed), question);
+}
+
+TEST(Canvas, EdgesBetweenPixelsAreSmoothed) {
+  Canvas canvas(Image(4, 4, {0, 0, 0}));
+  canvas.fill({0.5, 0, 2, 1}, {{200, 200, 200}});
+  EXPECT_TRUE(is(canvas.picture(), 0, 0, {100, 100, 100}));
+  EXPECT_TRUE(is(canvas.picture(), 1, 0, {200, 200, 200}));
+  EXPECT_TRUE(is(canvas.picture(), 2, 0, {0, 0, 0}));
+  EXPECT_TRUE(is(canvas.picture(), 1, 1, {0, 0, 0}));
+}
+
+TEST(Canvas, ALineIsAsDarkWhereItCrossesItself) {
+  Canvas canvas(Image(40, 40, {255, 255, 255}));
+  const std::vector<Point> cross{{2, 20}, {38, 20}, {20, 20}, {20, 2}, {20, 38}};
+  canvas.line(cross, {{{0, 0, 0}, 0.5}, 4});
+  EXPECT_TRUE(is(canvas.picture(), 19, 19, {128, 128, 128}));
+  EXPECT_TRUE(is(canvas.picture(), 30, 20, {128, 128, 128}));
+  EXPECT_TRUE(is(canvas.picture(), 30, 30, {255, 255, 255}));
+}
+
+TEST(Canvas, DashesLeaveGaps) {
+  Canvas canvas(Image(40, 10, {255, 255, 255}));
+  const std::vector<Point> bent{{0, 5}, {13, 5}, {40, 5}};  // the bend does not begin a new dash
+  canvas.line(bent, {{{0, 0, 0}}, 2, 10});
+  EXPECT_TRUE(is(canvas.picture(), 5, 5, {0, 0, 0}));
+  EXPECT_TRUE(is(canvas.picture(), 15, 5, {255, 255, 255}));
+  EXPECT_TRUE(is(canvas.picture(), 25, 5, {0, 0, 0}));
+  EXPECT_TRUE(is(canvas.picture(), 35, 5, {255, 255, 255}));
+}
+
+TEST(Canvas, WhatLiesOutsideIsCutOff) {
+  Canvas canvas(Image(20, 20, {255, 255, 255}));
+  canvas.fill({-50, -50, 5, 5}, {{0, 0, 0}});
+  canvas.dot({25, 10}, 4, {{0, 0, 0}});
+  canvas.text({18, 10}, "wide", {});
+  canvas.text({10, 5}, "high", {.upwards = true});
+  const std::vector<Point> far{{-100, 50}, {300, -40}};
+  canvas.line(far, {{{0, 0, 0}}, 3});
+  EXPECT_TRUE(is(canvas.picture(), 4, 4, {0, 0, 0}));
+  EXPECT_TRUE(is(canvas.picture(), 6, 6, {255, 255, 255}));
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ std::vector<Event> example_events() {
           StepEvent{5, 100, 1, 75, 301, 16, loss, {0.01, 0.01, 0.01}, 31.5, 2.1},
           ValEvent{5, 64, 200},
           EpochEvent{5, 40.2, loss, loss, MetricSummary{0.8, 0.7, 0.81, 0.55}, {0.01, 0.01, 0.01}, true, 1200, 60.1, 2},
+          EvaluationEvent{5, 200, 431, 0.412, {0.8, 0.7, 0.81, 0.55}, {{"ankle boot", 97, 114, {0.85, 0.72, 0.84, 0.59}}}},
           CheckpointEvent{375, {6, 0}, "/checkpoints/step-00000375", {{"model.safetensors", 24, "00"}}, 0.5, 0.8, 0.5},
           WarningEvent{"corrupt_image", "images/a.jpg: bad", "images/a.jpg"},
           ArtifactEvent{{"weights/best.safetensors", 12, "00"}},

@@ -125,12 +125,44 @@ TEST_F(TrainProcess, ThreeRanksTrainToTheEndAndTellEverything) {
 
   std::vector<std::string> artifacts;
   for (const Json& event : ranks[0]->events("artifact")) artifacts.push_back(event["path"]);
-  for (const char* expected : {"args.yaml", "results.csv", "train_batch0.jpg", "val_batch0_labels.jpg",
-                               "val_batch0_pred.jpg", "val_pred/03.jpg", "weights/best.safetensors",
-                               "weights/last.safetensors"}) {
-    EXPECT_NE(std::find(artifacts.begin(), artifacts.end(), expected), artifacts.end()) << expected;
+  for (const char* expected :
+       {"args.yaml", "results.csv", "results.png", "metrics.json", "labels.jpg", "train_batch0.jpg", "train_batch2.jpg",
+        "val_batch0_labels.jpg", "val_batch0_pred.jpg", "val_pred/03.jpg", "BoxPR_curve.png", "BoxF1_curve.png",
+        "BoxP_curve.png", "BoxR_curve.png", "confusion_matrix.png", "confusion_matrix_normalized.png",
+        "weights/best.safetensors", "weights/last.safetensors"}) {
+    EXPECT_EQ(std::count(artifacts.begin(), artifacts.end(), expected), 1) << expected;
     EXPECT_TRUE(std::filesystem::exists(folder_ / "three" / expected)) << expected;
   }
+  EXPECT_EQ(std::count_if(artifacts.begin(), artifacts.end(),
+                          [](const std::string& name) { return name.starts_with("events.out.tfevents."); }),
+            1);
+  EXPECT_TRUE(ranks[0]->events("warning").empty()) << ranks[0]->events("warning").front();
+}
+
+Json metrics_of(const std::filesystem::path& run) { return Json::parse(std::ifstream(run / "metrics.json")); }
+
+TEST_F(TrainProcess, TheBestWeightsAreJudgedClassByClassWhateverTheRanksAndRestarts) {
+  const auto one = start(config("one"), 1);
+  EXPECT_EQ(one[0]->wait(), 0) << one[0]->events().back();
+  const std::vector<Json> evaluations = one[0]->events("evaluation");
+  ASSERT_EQ(evaluations.size(), 1U);
+  EXPECT_EQ(evaluations[0]["images"], 3);
+  ASSERT_EQ(evaluations[0]["classes"].size(), 3U);
+  EXPECT_EQ(evaluations[0]["classes"][1]["name"], "green");
+  EXPECT_EQ(evaluations[0]["classes"][1]["labels"], 1);
+  const Json metrics = metrics_of(folder_ / "one");
+  EXPECT_EQ(metrics["classes"][2]["AP50"], evaluations[0]["classes"][2]["map50"]);
+  EXPECT_EQ(metrics["confusion_matrix"]["by_predicted_then_actual"].size(), 4U);
+
+  // Resumed after its last epoch nothing is left to train: what was known before is found out again, on three ranks.
+  const Json checkpoint = one[0]->events("checkpoint").back();
+  const auto resumed = start(config("again", [&](Json& json) { json["resume"] = {{"dir", checkpoint["dir"]}}; }), 3);
+  for (const auto& rank : resumed) EXPECT_EQ(rank->wait(), 0) << rank->events().back();
+  Json again = metrics_of(folder_ / "again");
+  EXPECT_EQ(again["epoch"], metrics["epoch"]);
+  EXPECT_EQ(again["labels"], metrics["labels"]);
+  EXPECT_NEAR(again["mAP50-95"].get<double>(), metrics["mAP50-95"].get<double>(), 1e-6);
+  EXPECT_EQ(again["confusion_matrix"], metrics["confusion_matrix"]);
 }
 
 TEST_F(TrainProcess, ResumesInTheMiddleOfAnEpochBitForBit) {

@@ -23,6 +23,12 @@ function newsText(news: News, model: WatchModel): string | undefined {
       const rate = images_per_s > 0 ? images_per_s : imagesPerSecond(model.progress);
       return `epoch ${epoch}/${news.epochs}  ${losses}${quality}  ${showRate(rate)} img/s`;
     }
+    case 'evaluation': {
+      const {epoch, images, metrics, classes} = news.event;
+      const all = `P ${metrics.precision.toFixed(3)} R ${metrics.recall.toFixed(3)} mAP50 ${metrics.map50.toFixed(3)} mAP50-95 ${metrics.map50_95.toFixed(3)}`;
+      const byClass = classes.map(({name, map50, map50_95}) => `${printable(name)} ${map50.toFixed(3)}/${map50_95.toFixed(3)}`);
+      return `weights of epoch ${epoch} on ${plural(images, 'image')}: ${all}; by class ${byClass.join(', ')}`;
+    }
     case 'attemptEnded': {
       const {number, endReason} = news.attempt;
       return endReason === undefined || endReason.fault === 'none'

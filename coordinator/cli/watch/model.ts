@@ -24,6 +24,7 @@ export const NOTHING_KNOWN: WatchModel = {
 };
 
 export type EpochEvent = Extract<RankEvent, {type: 'epoch'}>;
+export type EvaluationEvent = Extract<RankEvent, {type: 'evaluation'}>;
 
 /** What is worth a line of its own that stays. */
 export type News =
@@ -31,6 +32,7 @@ export type News =
   | {readonly kind: 'attemptEnded'; readonly attempt: Attempt}
   | {readonly kind: 'resumed'; readonly attempt: number; readonly step: number; readonly epoch: number}
   | {readonly kind: 'epoch'; readonly event: EpochEvent; readonly epochs: number}
+  | {readonly kind: 'evaluation'; readonly event: EvaluationEvent}
   | {readonly kind: 'warning'; readonly message: string; readonly rank: number};
 
 export interface Observation {
@@ -76,6 +78,8 @@ function observeEvent(model: WatchModel, said: JobEvent): Observation {
   switch (event.type) {
     case 'epoch':
       return {model: folded, news: [{kind: 'epoch', event, epochs: Math.max(progress.epochs, event.epoch)}]};
+    case 'evaluation':
+      return {model: folded, news: [{kind: 'evaluation', event}]};
     case 'resumed':
       if (said.rank !== 0) return {model: folded, news: []};
       return {model: folded, news: [{kind: 'resumed', attempt: said.attempt, step: event.step, epoch: event.cursor.epoch}]};

@@ -147,8 +147,8 @@ function labelled(label: string, text: string, style: Style): string {
   return `  ${style.dim(pad(label, LABEL))}   ${text}`;
 }
 
-/** A line that stays above the live ones; empty: nothing to say. States are shown live, epochs are rows of their table. */
-export function newsLine(news: Exclude<News, {kind: 'epoch' | 'state'}>, style: Style): string {
+/** A line that stays above the live ones; empty: nothing to say. States are shown live, epochs and evaluations are tables. */
+export function newsLine(news: Exclude<News, {kind: 'epoch' | 'evaluation' | 'state'}>, style: Style): string {
   switch (news.kind) {
     case 'attemptEnded': {
       const {number, endReason} = news.attempt;

@@ -4,6 +4,7 @@ import type {LossItem} from '../../../shared/progress.js';
 import {createStyle, visibleWidth} from '../render/style.js';
 import {finalLines} from './ending.js';
 import {epochHeading, epochLayout, epochRow} from './epochTable.js';
+import {evaluationLines} from './evaluationTable.js';
 import {newsAsLine} from './lines.js';
 import {type News, NOTHING_KNOWN, observe, type WatchModel, withAway} from './model.js';
 import {newsLine, renderLive} from './view.js';
@@ -151,6 +152,46 @@ describe('the table of epochs', () => {
       '      2/6  3.400  4.200  4.300  3.900  4.300  4.400  0.812  0.551    99.2',
     ]);
     expect(table(70)).toEqual(['   epoch  mAP50  50-95', '     2/6  0.812  0.551']);
+  });
+});
+
+describe('the table of classes', () => {
+  const evaluation = (...names: string[]): Update => {
+    const metrics = {precision: 0.8, recall: 0.7, map50: 0.812, map50_95: 0.551};
+    const classes = names.map(name => ({name, images: 97, labels: 114, ...metrics}));
+    return eventUpdate('evaluation', {epoch: 5, images: 200, labels: 431, confidence: 0.41, metrics, classes});
+  };
+  const linesOf = (update: Update, width: number, style = plain): string[] => {
+    const item = watched(running, update).news.find(({kind}) => kind === 'evaluation');
+    return item?.kind === 'evaluation' ? evaluationLines(item.event, width, style) : [];
+  };
+
+  it('tells what the weights find, of all classes and of each', () => {
+    expect(linesOf(evaluation('ankle boot', 'a name that is far too long'), 80)).toEqual([
+      '',
+      '  weights of epoch 5 on 200 images',
+      '  class                  mAP50   50-95       P       R objects',
+      '  all                    0.812   0.551   0.800   0.700     431',
+      '  ankle boot             0.812   0.551   0.800   0.700     114',
+      '  a name that is far …   0.812   0.551   0.800   0.700     114',
+    ]);
+  });
+
+  it('names no more classes than a screen holds', () => {
+    const lines = linesOf(evaluation(...Array.from({length: 80}, (_, i) => `class ${i}`)), 80);
+    expect(lines).toHaveLength(25);
+    expect(lines.at(-1)).toBe('  and 60 classes more, in metrics.json');
+  });
+
+  it.each([20, 30, 41, 80])('never draws a line wider than %i columns', width => {
+    for (const line of linesOf(evaluation('ankle boot'), width, coloured)) expect(visibleWidth(line)).toBeLessThanOrEqual(width);
+  });
+
+  it('is one line in a pipe', () => {
+    const {model, news} = watched(running, evaluation('boot'));
+    expect(newsAsLine(news.at(-1)!, model, new Date(2026, 10, 24, 12, 0, 0))).toBe(
+      '12:00:00 defects-s-7f3a weights of epoch 5 on 200 images: P 0.800 R 0.700 mAP50 0.812 mAP50-95 0.551; by class boot 0.812/0.551',
+    );
   });
 });
 

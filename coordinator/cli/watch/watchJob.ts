@@ -6,6 +6,7 @@ import {LivePainter} from '../render/livePainter.js';
 import {type Style, wrap} from '../render/style.js';
 import {finalLines} from './ending.js';
 import {epochHeading, epochLayout, epochRow} from './epochTable.js';
+import {evaluationLines} from './evaluationTable.js';
 import {followJob} from './follow.js';
 import {newsAsLine} from './lines.js';
 import {type News, NOTHING_KNOWN, observe, type WatchModel, withAway} from './model.js';
@@ -100,6 +101,7 @@ class LiveDisplay implements Display {
   private linesOf(news: News): string[] {
     const {style} = this.screen;
     if (news.kind === 'state') return [];
+    if (news.kind === 'evaluation') return evaluationLines(news.event, this.painter.columns - 1, style);
     if (news.kind !== 'epoch') {
       const line = newsLine(news, style);
       return line === '' ? [] : wrap(line, this.painter.columns - 3).map(part => `  ${part}`);
