@@ -15,8 +15,7 @@ namespace {
 constexpr const char* kExportText = R"(Writes the detector in a format that other software runs. ONNX:
   input   images       (batch, 3, H, W) float, RGB in 0..1
   output  predictions  (batch, 4 + classes, anchors): cx, cy, w, h in pixels of the input, then class scores; to be followed
-                       by non-maximum suppression (v5, v8)
-          detections   (batch, 300, 6): x1, y1, x2, y2, score, class, best first; nothing needs to follow (v10)
+                       by non-maximum suppression (v10 has no doubles: by the choice of the best scores alone)
 Batch norms are folded into the convolutions, and operators are kept to those that TensorRT and others have. The names of
 the classes, stride, imgsz, task and family are in the model's metadata.)";
 

@@ -23,9 +23,7 @@ struct OnnxOptions {
 /// The detector as an ONNX model, its batch norms folded into the convolutions.
 ///   input  "images"       (B, 3, H, W) float, RGB in 0..1
 ///   output "predictions"  what `decode` gives, (B, 4 + nc, A): cx, cy, w, h in pixels of the input, then class scores; to
-///                         be followed by non-maximum suppression.
-///                         Of a family without suppression (v10) "detections" (B, 300, 6): x1, y1, x2, y2, score, class,
-///                         best first.
+///                         be followed by non-maximum suppression, or for v10 by the choice of the best scores
 /// It is made by running `decode(forward(images))` and writing down the operators, so it computes what this trainer
 /// computes. `metadata` goes into the model's metadata_props. Leaves the detector in eval mode.
 /// Throws ModelError where a block uses an operator that has no ONNX counterpart here.

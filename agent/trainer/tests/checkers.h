@@ -17,19 +17,19 @@ inline std::string checkers_python() {
   return given != nullptr ? given : TENFOLD_CHECKERS_PYTHON;
 }
 
-/// Whether it is there and has a module.
-inline bool checkers_have(const std::string& module) {
-  const std::string python = checkers_python();
-  if (!std::filesystem::exists(python)) return false;
-  return std::system((shell_word(python) + " -c 'import " + module + "' 2>/dev/null").c_str()) == 0;
-}
-
 /// A path as one word of a shell's command line.
 inline std::string shell_word(const std::filesystem::path& path) {
   std::string word = path.string();
   word.insert(word.begin(), '\'');
   word.push_back('\'');
   return word;
+}
+
+/// Whether it is there and has a module.
+inline bool checkers_have(const std::string& module) {
+  const std::string python = checkers_python();
+  if (!std::filesystem::exists(python)) return false;
+  return std::system((shell_word(python) + " -c 'import " + module + "' 2>/dev/null").c_str()) == 0;
 }
 
 /// Runs a script of tests/python; returns what it printed. Fails the test where it fails.

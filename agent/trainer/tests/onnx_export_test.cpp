@@ -164,7 +164,10 @@ OpGraph record_for(int images, const std::function<at::Tensor(const at::Tensor&)
 
 TEST(OpGraph, HoldsWhatDependsOnTheInputAndConstantsOnceAndForAll) {
   const at::Tensor weight = at::ones({4});
-  const OpGraph graph = record_for(1, [&](const at::Tensor& x) { return x * (weight + 1) - x.sigmoid(); });
+  const OpGraph graph = record_for(1, [&](const at::Tensor& x) {
+    const at::Tensor scaled = x * (weight + 1);
+    return scaled - x.sigmoid();
+  });
   ASSERT_EQ(graph.nodes.size(), 3U);  // mul, sigmoid, sub; the sum of weight and 1 is a constant
   EXPECT_EQ(graph.nodes[0].op, "aten::mul");
   const auto& factor = std::get<Operand>(graph.nodes[0].arguments[1]);
