@@ -32,6 +32,9 @@ static_assert(kTail >= kPixelSlack);
 /// A file system that is nearly full is left alone.
 constexpr uintmax_t kSpareBytes = uintmax_t{1} << 30;
 
+/// Files bear the time of the kernel's last tick, which is a little behind the clock's.
+constexpr std::chrono::seconds kTick{1};
+
 /// A temporary file older than this was left behind by a process that died.
 constexpr std::chrono::minutes kAbandonedAfter{10};
 
@@ -59,7 +62,7 @@ bool write(const fs::path& path, const Header& header, const ImageView& image) {
 }  // namespace
 
 PictureFolder::PictureFolder(fs::path folder, int64_t max_bytes)
-    : folder_(std::move(folder)), max_bytes_(max_bytes), opened_(fs::file_time_type::clock::now()) {
+    : folder_(std::move(folder)), max_bytes_(max_bytes), opened_(fs::file_time_type::clock::now() - kTick) {
   fs::create_directories(folder_);
   measure();
 }

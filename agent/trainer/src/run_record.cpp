@@ -35,7 +35,10 @@ RunRecord::RunRecord(fs::path run_dir, std::vector<std::string> class_names, Bac
     : run_dir_(std::move(run_dir)),
       class_names_(std::move(class_names)),
       writer_(writer),
-      events_(events) {}
+      events_(events) {
+  // A training that is resumed after its last epoch has written nothing yet.
+  fs::create_directories(run_dir_);
+}
 
 void RunRecord::attempt(const std::string& what, const std::function<void()>& draw) {
   try {

@@ -366,7 +366,7 @@ TEST_F(TrainProcess, AnswersQuestionsAndRefusesNonsense) {
   expect_answer({"--help"}, 0, "exit codes:");
   expect_answer({"inspect", "yolov8n"}, 0, "3157200");
   expect_answer({"fly"}, code(ExitCode::usage), "unknown command `fly`");
-  expect_answer({"train"}, code(ExitCode::usage), "train takes one config file");
+  expect_answer({"train"}, code(ExitCode::usage), "train needs CONFIG.json");
   expect_answer({}, code(ExitCode::usage), "no command");
 }
 
