@@ -13,7 +13,7 @@ libgloo-dev            # headers of the gradient exchange between CPU ranks, whi
 libturbojpeg0-dev      # JPEG
 libspng-dev            # PNG
 libwebp-dev            # WebP
-libstb-dev             # resizing; letters in pictures …
+libstb-dev             # letters in pictures …
 fonts-dejavu-core      # … and their font, which becomes part of the trainer
 libzip-dev             # PyTorch checkpoints
 libyaml-cpp-dev        # data.yaml and model yamls
