@@ -84,12 +84,12 @@ std::string label_defect(const Label& label, size_t class_count) {
   return {};
 }
 
-void Problems::add(std::string problem) {
+void DataProblems::add(std::string problem) {
   ++count_;
   if (first_.size() < kProblemsShown) first_.push_back(std::move(problem));
 }
 
-void Problems::throw_if_any() const {
+void DataProblems::throw_if_any() const {
   if (count_ == 0) return;
   std::string message = where_ + ":";
   for (const std::string& problem : first_) message += "\n  " + problem;

@@ -32,9 +32,9 @@ struct Dataset::Storage {
 std::string label_defect(const Label& label, size_t class_count);
 
 /// Collects what is wrong, so that a user sees all of it at once.
-class Problems {
+class DataProblems {
  public:
-  explicit Problems(std::string where) : where_(std::move(where)) {}
+  explicit DataProblems(std::string where) : where_(std::move(where)) {}
   void add(std::string problem);
   /// Throws DataError with the first ones and how many more there are.
   void throw_if_any() const;

@@ -1,5 +1,4 @@
 // A YOLO data.yaml and the folders it names.
-#include <glob.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <set>
 
 #include "dataset_storage.h"
+#include "glob_files.h"
 #include "label_file.h"
 
 namespace tenfold {
@@ -74,15 +74,6 @@ fs::path root_of(const YAML::Node& yaml, const fs::path& yaml_dir) {
                   fs::current_path().string());
 }
 
-std::vector<fs::path> expand(const fs::path& pattern) {
-  struct Matches : glob_t {
-    Matches() : glob_t{} {}
-    ~Matches() { globfree(this); }
-  } matches;
-  if (glob(pattern.c_str(), 0, nullptr, &matches) != 0) return {};
-  return {matches.gl_pathv, matches.gl_pathv + matches.gl_pathc};
-}
-
 bool is_pattern(const std::string& text) {
   return text.find_first_of("*?[") != std::string::npos;
 }
@@ -93,7 +84,7 @@ std::vector<fs::path> find(const std::string& entry, const std::vector<fs::path>
     const fs::path path = folder / entry;  // an absolute entry stays as it is
     if (fs::exists(path)) return {path};
     if (is_pattern(entry))
-      if (auto matches = expand(path); !matches.empty()) return matches;
+      if (auto matches = glob_files(path.string()); !matches.empty()) return matches;
   }
   return {};
 }
@@ -101,7 +92,7 @@ std::vector<fs::path> find(const std::string& entry, const std::vector<fs::path>
 /// Gathers the image files of a split.
 class ImageCollector {
  public:
-  ImageCollector(fs::path root, fs::path yaml_dir, Problems& problems)
+  ImageCollector(fs::path root, fs::path yaml_dir, DataProblems& problems)
       : root_(std::move(root)), yaml_dir_(std::move(yaml_dir)), problems_(problems) {}
 
   void add_entry(const std::string& entry) {
@@ -146,7 +137,7 @@ class ImageCollector {
   }
 
   fs::path root_, yaml_dir_;
-  Problems& problems_;
+  DataProblems& problems_;
   std::set<fs::path> images_;
 };
 
@@ -157,7 +148,7 @@ std::vector<std::string> entries_of(const YAML::Node& yaml, const std::string& s
   return {entry.as<std::string>()};
 }
 
-void add_image(const fs::path& image, const fs::path& root, Dataset::Storage& storage, Problems& problems) {
+void add_image(const fs::path& image, const fs::path& root, Dataset::Storage& storage, DataProblems& problems) {
   const fs::path label_path = label_path_of(image);
   const LabelFile file = read_label_file(label_path, storage.names.size());
   for (const std::string& problem : file.problems) problems.add(label_path.string() + ": " + problem);
@@ -177,7 +168,7 @@ void read_yaml(const fs::path& path, const std::string& split, Dataset::Storage&
   const fs::path yaml_dir = fs::absolute(path).parent_path();
   const fs::path root = root_of(yaml, yaml_dir);
 
-  Problems problems("split \"" + split + "\"");
+  DataProblems problems("split \"" + split + "\"");
   ImageCollector collector(root, yaml_dir, problems);
   for (const std::string& entry : entries_of(yaml, split)) collector.add_entry(entry);
   for (const fs::path& image : collector.images()) add_image(image, root, storage, problems);

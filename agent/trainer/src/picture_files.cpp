@@ -1,12 +1,11 @@
 #include "picture_files.h"
 
-#include <glob.h>
-
 #include <algorithm>
 #include <cctype>
 #include <set>
 
 #include "exit_code.h"
+#include "glob_files.h"
 
 namespace tenfold {
 namespace {
@@ -18,15 +17,6 @@ bool has_picture_extension(const fs::path& path) {
   std::string extension = path.extension().string();
   std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
   return kExtensions.contains(extension);
-}
-
-std::vector<fs::path> matches_of(const std::string& pattern) {
-  struct Matches : glob_t {
-    Matches() : glob_t{} {}
-    ~Matches() { globfree(this); }
-  } matches;
-  if (glob(pattern.c_str(), 0, nullptr, &matches) != 0) return {};
-  return {matches.gl_pathv, matches.gl_pathv + matches.gl_pathc};
 }
 
 /// Two files may differ in their extension alone: then it becomes part of the name.
@@ -56,7 +46,7 @@ std::vector<PictureFile> find_pictures(const std::string& source) {
   } else if (fs::exists(source)) {
     paths.insert(source);
   } else {
-    for (const fs::path& path : matches_of(source))
+    for (const fs::path& path : glob_files(source))
       if (fs::is_regular_file(path) && has_picture_extension(path)) paths.insert(path);
     if (paths.empty())
       throw TrainerError(ExitCode::bad_data,
