@@ -39,6 +39,13 @@ test('what was parsed parses again to the same', () => {
   expect(parsed.ok && parseJobSpec(parsed.spec)).toEqual(parsed);
 });
 
+test('a batch is a number, or the largest that fits', () => {
+  for (const batch of ['auto', -1]) {
+    const parsed = parseJobSpec({...MINIMAL, train: {batch}, resources: {gpus: 32}});
+    expect(parsed).toMatchObject({ok: true, spec: {train: {batch: 'auto'}}});
+  }
+});
+
 test.each([
   [{...MINIMAL, dat: 1}, 'dat: unknown key; did you mean data?'],
   [{...MINIMAL, epochs: 3}, 'epochs: unknown key; did you mean train.epochs?'],

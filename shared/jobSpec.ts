@@ -125,7 +125,7 @@ function problemsAcrossFields(input: unknown): SpecProblem[] {
   const problems: SpecProblem[] = [];
   const gpus = valueAt(input, ['resources', 'gpus']);
   const batch = valueAt(input, ['train', 'batch']) ?? 16;
-  if (typeof gpus === 'number' && typeof batch === 'number' && batch < gpus)
+  if (typeof gpus === 'number' && typeof batch === 'number' && batch >= 0 && batch < gpus)
     problems.push({
       path: 'train.batch',
       message: `the global batch of ${batch} is smaller than the ${gpus} devices; every rank needs an image`,

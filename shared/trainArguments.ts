@@ -16,16 +16,21 @@ const fields = {
   epochs: int(1, 100_000).default(100),
   /** Epochs without a better mAP before an early end; 0: never. */
   patience: int(0).default(100),
-  /** Images of one optimizer step over all ranks together. */
-  batch: int(1, 65_536).default(16),
+  /** Images of one optimizer step over all ranks together; `auto` (or -1): the largest that fits, measured at the first start. */
+  batch: z
+    .union([z.literal('auto'), z.literal(-1), int(1, 65_536)])
+    .transform(batch => (batch === -1 ? ('auto' as const) : batch))
+    .default(16),
+  /** Images of one pass of a rank at most; a larger slice of a batch is computed in parts. `auto`: what fits. */
+  device_batch: z.union([z.literal('auto'), int(1, 65_536)]).default('auto'),
   /** Side of the square that the network sees, in pixels. */
   imgsz: int(32, 4096).multipleOf(32).default(640),
   /** Loader threads of each rank; `auto` fits the device's share of cores. */
   workers: z.union([z.literal('auto'), int(0, 64)]).default('auto'),
   optimizer: z.enum(['auto', 'SGD', 'AdamW', 'Adam']).default('auto'),
   seed: int(0, 4_294_967_295).default(0),
-  /** `auto`: bfloat16 where the device computes in it. */
-  amp: z.union([z.enum(['auto', 'off', 'bf16']), z.boolean()]).default('auto'),
+  /** `auto`: bfloat16 where the device computes in it, else float16 on a GPU, with its loss scaled. */
+  amp: z.union([z.enum(['auto', 'off', 'bf16', 'fp16']), z.boolean()]).default('auto'),
   /** Decoded pictures: in memory (`auto` up to 1 GiB a rank, `ram` as many as fit), in files of the host's cache folder (`disk`), or not kept (false). */
   cache: z.union([z.enum(['auto', 'ram', 'disk']), z.boolean()]).default('auto'),
   /** Hours over all attempts; overrides epochs. 0: no limit. */

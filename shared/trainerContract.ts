@@ -48,6 +48,13 @@ export const trainerEventSchema = z.discriminatedUnion('type', [
     gflops: z.number(),
     transferred: z.number().int(),
   }),
+  z.object({
+    type: z.literal('batch'),
+    ...at,
+    batch: z.number().int(),
+    device_batch: z.number().int(),
+    peak_bytes: z.number(),
+  }),
   z.object({type: z.literal('resumed'), ...at, step: z.number().int(), cursor: cursorSchema}),
   z.object({
     type: z.literal('consumed'),

@@ -10,7 +10,7 @@ import {FakeAgent} from './fakeAgent.js';
 import {type Core, FakeCoordinator} from './fakeCoordinator.js';
 import {Records, readyDataset} from './records.js';
 import {FAULTS_UNTIL_MS, type Fault, type Story} from './story.js';
-import {SAMPLES, Trainers} from './trainers.js';
+import {globalBatch, SAMPLES, Trainers} from './trainers.js';
 
 /** A cancel takes no longer than that, once nothing goes wrong any more: the time-out of a node, and some time for messages. */
 const CANCEL_WITHIN_MS = DEFAULT_POLICY.nodeTimeoutMs + 10_000;
@@ -185,7 +185,8 @@ class Simulation {
 
   /** L3: in the committed history every sample of every epoch was taken once. */
   private judgeLedger(job: JobRecord): void {
-    const {epochs, batch, seed} = job.spec.train;
+    const {epochs, seed} = job.spec.train;
+    const batch = globalBatch(job.spec.train);
     const history = this.plans.get(job.id)!.map(plan => ({
       number: plan.attempt,
       start: plan.startFrom?.cursor ?? FIRST_CURSOR,

@@ -3,6 +3,7 @@ import {permutation, rankPositions} from '../../coordinator/core/sampleOrder.js'
 import type {GenerationPlan} from '../../shared/attemptPlan.js';
 import type {Cursor} from '../../shared/checkpoint.js';
 import {type EndCode, type EndReason, endReason} from '../../shared/endReason.js';
+import type {TrainArguments} from '../../shared/trainArguments.js';
 import type {Chance, VirtualClock} from './clock.js';
 
 /** Trainer processes as the core could meet them: they find each other, step together, fall over each other, and tell what they consume. */
@@ -113,9 +114,10 @@ export class Trainers {
   private step(gang: GangState): void {
     const members = [...gang.members.values()];
     const {epoch, offset} = gang.cursor;
-    const {batch, seed} = members[0]!.plan.train;
+    const {train} = members[0]!.plan;
+    const batch = globalBatch(train);
     const to = Math.min(offset + batch, SAMPLES);
-    const order = permutation(seed, epoch, SAMPLES);
+    const order = permutation(train.seed, epoch, SAMPLES);
     for (const process of members.filter(member => isAlive(member) && !member.isHung)) {
       const positions = rankPositions(process.rank, offset, to, {batch, worldSize: members.length});
       process.listener.consumed(process, {epoch, from: offset, to, ids: positions.map(position => order[position]!)});
@@ -142,6 +144,12 @@ export class Trainers {
     if (gang.cursor.epoch > head!.plan.train.epochs) for (const member of members) this.exit(member, 'completed');
     else this.step(gang);
   }
+}
+
+/** The simulator's jobs name their batch: nothing is measured here. */
+export function globalBatch({batch}: TrainArguments): number {
+  if (batch === 'auto') throw new Error('a simulated job has batch: auto');
+  return batch;
 }
 
 export function isAlive(process: Process): boolean {

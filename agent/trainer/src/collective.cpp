@@ -67,6 +67,7 @@ class Alone final : public Communicator {
                                                        const std::vector<std::string>&) override {
     struct Plain final : GradientExchange {
       void before_forward() override {}
+      void accumulate(const at::Tensor& loss) override { loss.backward(); }
       void backward(const at::Tensor& loss) override { loss.backward(); }
     };
     return std::make_unique<Plain>();
@@ -122,6 +123,9 @@ class ReducerExchange final : public GradientExchange {
     });
     reducer_->prepare_for_forward();
   }
+
+  /// The reducer's hooks do nothing until prepare_for_backward() tells them to expect a backward pass.
+  void accumulate(const at::Tensor& loss) override { loss.backward(); }
 
   void backward(const at::Tensor& loss) override {
     talking("exchanging gradients", [&] {

@@ -34,6 +34,8 @@ class GradientExchange {
  public:
   virtual ~GradientExchange() = default;
   virtual void before_forward() = 0;
+  /// Backward pass of a part of the batch that is not the last: gradients add up on this rank alone.
+  virtual void accumulate(const at::Tensor& loss) = 0;
   /// Backward pass; when it returns, every parameter holds the mean of its gradients over the ranks.
   virtual void backward(const at::Tensor& loss) = 0;
 };

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "suggestion.h"
+#include "train_arguments.h"
 
 namespace tenfold {
 namespace {
@@ -177,6 +178,15 @@ void ObjectReader::choice(const char* name, std::string& value, std::initializer
     offered += (offered.empty() ? "\"" : ", \"") + std::string(word) + "\"";
   }
   problem(name, "must be one of " + offered + ", not " + shown(*field));
+}
+
+void ObjectReader::batch(const char* name, int64_t& value, int64_t low, int64_t high) {
+  if (has(name) && (object_->at(name) == "auto" || object_->at(name) == -1)) {
+    take(name);
+    value = kAutoBatch;
+    return;
+  }
+  integer(name, value, low, high);
 }
 
 void ObjectReader::device(const char* name, std::string& value) {

@@ -33,6 +33,8 @@ class ObjectReader {
   void optional_text(const char* name, std::optional<std::string>& value);
   void choice(const char* name, std::string& value, std::initializer_list<const char*> words,
               const char* word_for_true, const char* word_for_false);
+  /// A number of images; "auto" and -1 stand for kAutoBatch.
+  void batch(const char* name, int64_t& value, int64_t low, int64_t high);
   /// auto, cpu, cuda, cuda:N, or N alone for cuda:N.
   void device(const char* name, std::string& value);
   /// The first N layers as a number N, or a list of layer numbers and prefixes of parameter names.

@@ -99,6 +99,10 @@ class ConsoleSink final : public EventSink {
     // Each epoch's line names its losses: which there are depends on the model.
     line("    epoch        P        R    mAP50  mAP50-95  images/s     time  losses");
   }
+  void show(const BatchEvent& e) {
+    line(format("batch %lld · %lld images a pass, which takes %.2f GiB", static_cast<long long>(e.batch),
+                static_cast<long long>(e.device_batch), static_cast<double>(e.peak_bytes) / (1 << 30)));
+  }
   void show(const ResumedEvent& e) {
     line(format("resumed at step %lld, epoch %lld", static_cast<long long>(e.step),
                 static_cast<long long>(e.cursor.epoch)));

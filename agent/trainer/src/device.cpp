@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/cuda.h>
 
@@ -21,11 +22,16 @@ bool cpu_has_bfloat16() {
 #endif
 }
 
+/// Convolutions in it want a GPU of compute capability 8.0 or more.
+bool gpu_has_bfloat16() { return at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8(); }
+
 /// With instructions for it bfloat16 makes a CPU's step 1.3 to 1.6 times as fast; without, it is emulated and slow.
 at::ScalarType autocast_type(const std::string& amp, bool on_gpu) {
   if (amp == "bf16") return at::kBFloat16;
-  if (amp == "auto" && (on_gpu || cpu_has_bfloat16())) return at::kBFloat16;
-  return at::kFloat;
+  if (amp == "fp16") return at::kHalf;
+  if (amp == "off") return at::kFloat;
+  if (on_gpu) return gpu_has_bfloat16() ? at::kBFloat16 : at::kHalf;
+  return cpu_has_bfloat16() ? at::kBFloat16 : at::kFloat;
 }
 
 }  // namespace

@@ -54,6 +54,11 @@ struct ModelEvent {
   double gflops = 0;
   int64_t transferred = 0;  // tensors taken from model.weights
 };
+struct BatchEvent {  // told where it was found out by measuring
+  int64_t batch = 0;         // images of one optimizer step, over all ranks
+  int64_t device_batch = 0;  // images of one pass of a rank
+  int64_t peak_bytes = 0;    // that such a pass was seen to take on rank 0
+};
 struct ResumedEvent {
   int64_t step = 0;
   Cursor cursor;
@@ -130,8 +135,9 @@ struct EndEvent {
   std::string message;
 };
 
-using Event = std::variant<HelloEvent, JoinedEvent, ModelEvent, ResumedEvent, ConsumedEvent, StepEvent, ValEvent,
-                           EpochEvent, EvaluationEvent, CheckpointEvent, WarningEvent, ArtifactEvent, EndEvent>;
+using Event = std::variant<HelloEvent, JoinedEvent, ModelEvent, BatchEvent, ResumedEvent, ConsumedEvent, StepEvent,
+                           ValEvent, EpochEvent, EvaluationEvent, CheckpointEvent, WarningEvent, ArtifactEvent,
+                           EndEvent>;
 
 /// One NDJSON line without the line feed. `t` is Unix time in milliseconds. Numbers that are not finite become null.
 std::string to_json_line(const Event& event, int64_t t);

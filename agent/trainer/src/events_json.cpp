@@ -70,6 +70,13 @@ struct ToJson {
     json["transferred"] = e.transferred;
     return json;
   }
+  OrderedJson operator()(const BatchEvent& e) const {
+    OrderedJson json = object("batch", t);
+    json["batch"] = e.batch;
+    json["device_batch"] = e.device_batch;
+    json["peak_bytes"] = e.peak_bytes;
+    return json;
+  }
   OrderedJson operator()(const ResumedEvent& e) const {
     OrderedJson json = object("resumed", t);
     json["step"] = e.step;

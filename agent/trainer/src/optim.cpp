@@ -193,11 +193,13 @@ std::unique_ptr<Optimizer> make_optimizer(const TrainArguments& resolved, const 
   return make_sgd(group_parameters(model), decay);
 }
 
-double clip_gradients(const std::vector<at::Tensor>& parameters, double max_norm) {
+double clip_gradients(const std::vector<at::Tensor>& parameters, double max_norm, double loss_scale) {
   const at::NoGradGuard no_grad;
   const std::vector<at::Tensor> gradients = gradients_of(parameters);
-  const double norm = at::stack(at::_foreach_norm(gradients, 2)).norm().item<double>();
-  if (max_norm > 0 && std::isfinite(norm) && norm > max_norm) at::_foreach_mul_(gradients, max_norm / (norm + 1e-6));
+  const double norm = at::stack(at::_foreach_norm(gradients, 2)).norm().item<double>() / loss_scale;
+  if (!std::isfinite(norm)) return norm;
+  const double share = max_norm > 0 && norm > max_norm ? max_norm / (norm + 1e-6) : 1;
+  if (share / loss_scale != 1) at::_foreach_mul_(gradients, share / loss_scale);
   return norm;
 }
 

@@ -58,8 +58,9 @@ double scaled_weight_decay(const TrainArguments& arguments);
 
 std::unique_ptr<Optimizer> make_optimizer(const TrainArguments& resolved, const torch::nn::Module& model);
 
-/// Scales the gradients of `parameters` so that their common L2 norm is at most `max_norm` (0: no limit). Returns the norm
-/// before; one that is not finite leaves the gradients as they are.
-double clip_gradients(const std::vector<at::Tensor>& parameters, double max_norm);
+/// Divides the gradients of `parameters` by `loss_scale`, which the loss was multiplied by, and scales them so that their
+/// common L2 norm is at most `max_norm` (0: no limit). Returns the norm before the latter; one that is not finite leaves
+/// the gradients as they are.
+double clip_gradients(const std::vector<at::Tensor>& parameters, double max_norm, double loss_scale = 1);
 
 }  // namespace tenfold

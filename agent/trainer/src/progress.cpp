@@ -61,6 +61,7 @@ Json to_json(const Progress& progress) {
                 {"steps", progress.epoch.steps},
                 {"images", progress.epoch.images},
                 {"seconds", progress.epoch.seconds}}},
+              {"loss_scale", {{"value", progress.loss_scale.value}, {"good_steps", progress.loss_scale.good_steps}}},
               {"best_fitness", progress.best_fitness},
               {"best_epoch", progress.best_epoch},
               {"seconds", progress.seconds},
@@ -79,6 +80,10 @@ Progress progress_from_json(const Json& json) {
   epoch.at("steps").get_to(progress.epoch.steps);
   epoch.at("images").get_to(progress.epoch.images);
   epoch.at("seconds").get_to(progress.epoch.seconds);
+  if (const auto scale = json.find("loss_scale"); scale != json.end()) {  // older checkpoints have none
+    scale->at("value").get_to(progress.loss_scale.value);
+    scale->at("good_steps").get_to(progress.loss_scale.good_steps);
+  }
   json.at("best_fitness").get_to(progress.best_fitness);
   json.at("best_epoch").get_to(progress.best_epoch);
   json.at("seconds").get_to(progress.seconds);

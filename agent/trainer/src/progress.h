@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "events.h"
+#include "loss_scale.h"
 
 namespace tenfold {
 
@@ -36,6 +37,7 @@ struct Progress {
   int64_t finished_epochs = 0;  // those that were validated and written to `history`
   int64_t planned_epochs = 0;   // how many fit a limit of time, as far as known; 0: as the arguments say
   EpochSums epoch;
+  LossScale loss_scale;
   double best_fitness = -1;
   int64_t best_epoch = 0;
   double seconds = 0;  // of finished epochs, validation included

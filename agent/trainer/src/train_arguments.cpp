@@ -19,6 +19,9 @@ class YamlWriter {
   void integer_or_auto(const char* name, const std::optional<int64_t>& value, int64_t, int64_t) {
     out_ << name << ": " << (value ? std::to_string(*value) : "auto") << '\n';
   }
+  void batch(const char* name, int64_t value, int64_t, int64_t) {
+    out_ << name << ": " << (value == kAutoBatch ? "auto" : std::to_string(value)) << '\n';
+  }
   void device(const char* name, const std::string& value) { out_ << name << ": " << value << '\n'; }
   void layers(const char* name, const std::vector<std::string>& prefixes) {
     out_ << name << ": [";

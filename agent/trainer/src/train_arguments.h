@@ -10,11 +10,15 @@
 
 namespace tenfold {
 
+/// Stands for the largest batch that fits.
+inline constexpr int64_t kAutoBatch = -1;
+
 /// The training arguments by the names and defaults that YOLO users know.
 struct TrainArguments {
   int64_t epochs = 100;
   int64_t patience = 100;  // epochs without a better fitness before an early end; 0: never
-  int64_t batch = 16;      // images of one optimizer step over all ranks together
+  int64_t batch = 16;      // images of one optimizer step over all ranks together; kAutoBatch until settled
+  std::optional<int64_t> device_batch;  // images of one pass of a rank at most; nullopt: what fits
   int64_t imgsz = 640;     // side of the network's square input, pixels
   std::optional<int64_t> workers;  // loader threads of this rank; nullopt: auto
   std::string optimizer = "auto";
@@ -65,19 +69,20 @@ struct TrainArguments {
 /// A visitor has integer(name, int64&, low, high), number(name, double&, low, high), flag(name, bool&),
 /// integer_or_auto(name, optional<int64>&, low, high), number_or_auto(name, optional<double>&, low, high),
 /// choice(name, string&, words, word for true, word for false), device(name, string&) and
-/// layers(name, vector<string>& prefixes).
+/// layers(name, vector<string>& prefixes); batch(name, int64&, low, high) takes kAutoBatch too.
 template <typename Visitor, typename Arguments>
 void visit_arguments(Visitor&& v, Arguments& a) {
   constexpr double kAny = std::numeric_limits<double>::infinity();
   constexpr int64_t kMany = int64_t{1} << 53;
   v.integer("epochs", a.epochs, 1, 100'000);
   v.integer("patience", a.patience, 0, kMany);
-  v.integer("batch", a.batch, 1, 65'536);
+  v.batch("batch", a.batch, 1, 65'536);
+  v.integer_or_auto("device_batch", a.device_batch, 1, 65'536);
   v.integer("imgsz", a.imgsz, 32, 4096);
   v.integer_or_auto("workers", a.workers, 0, 64);
   v.choice("optimizer", a.optimizer, {"auto", "SGD", "AdamW", "Adam"}, nullptr, nullptr);
   v.integer("seed", a.seed, 0, 4'294'967'295);
-  v.choice("amp", a.amp, {"auto", "off", "bf16"}, "auto", "off");
+  v.choice("amp", a.amp, {"auto", "off", "bf16", "fp16"}, "auto", "off");
   v.choice("cache", a.cache, {"auto", "ram", "disk", "off"}, "ram", "off");
   v.device("device", a.device);
   v.number("time", a.time, 0, 100'000);

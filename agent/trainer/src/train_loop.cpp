@@ -9,6 +9,7 @@
 #include <cmath>
 #include <set>
 
+#include "device_feed.h"
 #include "freeze.h"
 #include "inspect.h"
 #include "loss_gains.h"
@@ -39,10 +40,13 @@ std::unique_ptr<DetectionLoss> new_loss(const Training& t) {
   return make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
 }
 
+/// As large as a training batch, but that the ranks compute their slices in one part.
+int64_t validation_batch(const Training& t) { return std::min(t.args.batch, t.device_batch * t.env.world_size); }
+
 void open_validation(Training& t) {
   if (!t.args.val || t.validator) return;
   t.validator = std::make_unique<Validator>(open_validation_data(t.config), static_cast<int>(t.args.imgsz),
-                                            t.args.batch, t.loader_threads, new_loss(t), t.args.rect,
+                                            validation_batch(t), t.loader_threads, new_loss(t), t.args.rect,
                                             picture_cache(t.args.cache, kValidationCacheShare / t.env.local_world_size));
   if (t.validator->data().size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
 }
@@ -88,7 +92,8 @@ std::optional<Ending> train_epoch(Training& t) {
   enter_training_mode(*t.model, t.args.freeze);
   auto started = Clock::now();
   double waited = t.loader->wait_seconds();
-  while (std::optional<Batch> batch = t.loader->next()) {
+  DeviceFeed feed(*t.loader, t.device.device);
+  while (std::optional<Batch> batch = feed.next()) {
     const double waited_now = t.loader->wait_seconds();
     const Agreement agreed = train_step(t, *batch, report, waited_now - waited);
     waited = waited_now;
@@ -97,7 +102,7 @@ std::optional<Ending> train_epoch(Training& t) {
     if (t.requests.orphaned) throw TrainerError(ExitCode::orphaned, "the agent went away");
     if (!t.introduced) after_first_step(t);
     t.introduced = true;
-    if (t.is_first_rank() && record_of(t).wants_training_batch()) record_of(t).training_batch(*batch);
+    if (t.is_first_rank() && record_of(t).wants_training_batch()) record_of(t).training_batch(on_host(*batch));
     if (agreed.checkpoint || agreed.stop_checkpoint) checkpoint_now(t);
     acknowledge(t, agreed);
     if (agreed.stop) return stopped(t, agreed.stop_checkpoint);

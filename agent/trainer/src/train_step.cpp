@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "exit_code.h"
 
@@ -37,10 +38,29 @@ bool checkpoint_due(const Training& t) {
   return every && (t.progress.step + 1) % *every == 0;
 }
 
+/// How the slices of a global batch of so many images are computed: in parts where a rank's may not fit its device.
+PassOptions pass_options(const Training& t, int64_t images) {
+  const int64_t slice = (images + t.env.world_size - 1) / t.env.world_size;
+  return {.parts = (slice + t.device_batch - 1) / t.device_batch,
+          .loss_scale = t.scales_loss() ? t.progress.loss_scale.value : 1};
+}
+
+WarningEvent overflow_warning(const std::string& step, double scale) {
+  char halved[32];
+  std::snprintf(halved, sizeof(halved), "%g", scale / 2);
+  return {"loss_scale", step + ": gradients overflowed float16; the step is skipped and the loss scale halved to " + halved,
+          ""};
+}
+
 /// What becomes of a step whose gradient is not finite: told, and the training ends where the policy says so, or where
 /// it happens again and again.
 void skip_step(Training& t) {
   const std::string step = "step " + std::to_string(t.progress.step + 1);
+  if (t.scales_loss() && t.progress.loss_scale.value > 1) {
+    // In float16 an overflow says that the scale is too large, and nothing of the training.
+    if (t.is_first_rank()) t.events.emit(overflow_warning(step, t.progress.loss_scale.value));
+    return;
+  }
   ++t.skipped_in_a_row;
   const bool ends = t.args.nan_policy == "end";
   if (ends || t.skipped_in_a_row >= kMaxSkippedSteps) {
@@ -56,7 +76,8 @@ void skip_step(Training& t) {
 /// Returns whether the step was taken: on no rank it is if the gradient is not finite, for its norm is that of the
 /// averaged gradients and the same everywhere.
 bool take_optimizer_step(Training& t, const StepRates& rates) {
-  const double norm = clip_gradients(t.trainable, t.args.max_grad_norm);
+  const double scale = t.scales_loss() ? t.progress.loss_scale.value : 1;
+  const double norm = clip_gradients(t.trainable, t.args.max_grad_norm, scale);
   const bool taken = std::isfinite(norm);
   if (taken) {
     t.optimizer->step(rates);
@@ -65,6 +86,7 @@ bool take_optimizer_step(Training& t, const StepRates& rates) {
   } else {
     skip_step(t);
   }
+  if (t.scales_loss()) t.progress.loss_scale.update(!taken);
   for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
   return taken;
 }
@@ -115,19 +137,20 @@ Agreement train_step(Training& t, const Batch& batch, StepReport& report, double
   const bool last_of_epoch = next.epoch != t.progress.cursor.epoch;
   const StepRates rates = rates_at(t.schedule, t.progress.step);
 
-  t.exchange->before_forward();
-  const LossResult loss = loss_of_slice(*t.model, *t.loss, batch, t.device);
-  Agreement agreed = finish_agreement(*agreement);
-  // The epoch's end brings a checkpoint of its own, with the validation's result.
-  agreed.checkpoint = (agreed.checkpoint || checkpoint_due(t)) && !last_of_epoch;
-  report.before_exchange(batch, next, last_of_epoch, agreed.checkpoint || agreed.stop_checkpoint);
-  t.exchange->backward(loss.total);
+  Agreement agreed;
+  const int64_t images = (last_of_epoch ? t.samples() : next.offset) - t.progress.cursor.offset;
+  const LossResult loss = t.gradients->run(batch, pass_options(t, images), [&] {
+    agreed = finish_agreement(*agreement);
+    // The epoch's end brings a checkpoint of its own, with the validation's result.
+    agreed.checkpoint = (agreed.checkpoint || checkpoint_due(t)) && !last_of_epoch;
+    report.before_exchange(batch, next, last_of_epoch, agreed.checkpoint || agreed.stop_checkpoint);
+  });
   if (take_optimizer_step(t, rates)) {
     t.loss_sums += loss.items;
     ++t.loss_steps;
   }
 
-  t.progress.epoch.images += (last_of_epoch ? t.samples() : next.offset) - t.progress.cursor.offset;
+  t.progress.epoch.images += images;
   t.progress.cursor = next;
   ++t.progress.step;
   report.after_step(loss.items, rates, static_cast<int64_t>(batch.ids.size()), data_wait_s);

@@ -10,6 +10,7 @@
 
 #include <unistd.h>
 
+#include "batch_size.h"
 #include "exit_code.h"
 #include "freeze.h"
 #include "loss_gains.h"
@@ -52,6 +53,8 @@ void begin_joining(Training& t) {
 }
 
 void finish_joining(Training& t) {
+  if (t.joined) return;
+  t.joined = true;
   if (t.joining.valid()) t.ranks = t.joining.get();
   t.events.emit(JoinedEvent{t.ranks->backend()});
 }
@@ -86,6 +89,7 @@ void open_data(Training& t) {
   }
   const TrainArguments& args = t.config.train;
   PictureCache cache = picture_cache(args.cache, kTrainingCacheShare / t.env.local_world_size);
+  t.cache_bytes = std::min(cache.memory_bytes, 3 * args.imgsz * args.imgsz * t.samples());
   t.loader_threads = static_cast<int>(args.workers.value_or(std::clamp(at::get_num_threads(), 1, 8)));
   t.loader = std::make_unique<Loader>(*t.data, LoaderOptions{.imgsz = static_cast<int>(args.imgsz),
                                                              .seed = static_cast<uint64_t>(args.seed),
@@ -121,11 +125,21 @@ int64_t transfer_weights(Detector& model, const std::filesystem::path& file) {
   return transferred;
 }
 
+int64_t class_count(const Training& t) { return static_cast<int64_t>(t.data->names().size()); }
+
+/// Moves a network to the device, in the device's layout.
+void place(Detector& model, const ComputeDevice& device) {
+  model.to(device.device);
+  for (const auto& [name, tensor] : named_state(model)) {
+    if (tensor.dim() == 4) at::Tensor(tensor).set_data(laid_out(tensor.detach(), device.memory_format));
+  }
+}
+
 void build_model(Training& t) {
-  const auto nc = static_cast<int>(t.data->names().size());
+  const int64_t nc = class_count(t);
   const ModelSpec spec = load_model_spec(t.config.arch);
   at::manual_seed(static_cast<uint64_t>(t.config.train.seed));
-  t.model = build_detector(spec, nc);
+  t.model = build_detector(spec, static_cast<int>(nc));
   freeze(*t.model, t.config.train.freeze);
   if (t.config.weights && !t.config.resume_dir) t.transferred = transfer_weights(*t.model, *t.config.weights);
   const int64_t batches = (t.samples() + t.config.train.batch - 1) / t.config.train.batch;
@@ -133,13 +147,8 @@ void build_model(Training& t) {
   t.schedule = schedule_of(t.args, batches);
   t.loss = make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
   t.weights_metadata = weights_metadata(*t.model, t.config.arch, t.data->names(), t.args.imgsz);
-  auto average = build_detector(spec, nc);
-  for (const auto& model : {t.model, average}) {
-    model->to(t.device.device);
-    for (const auto& [name, tensor] : named_state(*model)) {
-      if (tensor.dim() == 4) at::Tensor(tensor).set_data(laid_out(tensor.detach(), t.device.memory_format));
-    }
-  }
+  auto average = build_detector(spec, static_cast<int>(nc));
+  for (const auto& model : {t.model, average}) place(*model, t.device);
   t.ema.emplace(*t.model, std::move(average));
   for (const at::Tensor& parameter : t.model->parameters()) {
     if (parameter.requires_grad()) t.trainable.push_back(parameter);
@@ -166,8 +175,7 @@ void check_identity(const CheckpointIdentity& saved, const CheckpointIdentity& o
                                                text(own));
 }
 
-void restore(Training& t) {
-  Snapshot saved = read_checkpoint(*t.config.resume_dir);
+void restore(Training& t, Snapshot saved) {
   check_identity(saved.identity, identity_of(t));
   copy_into(*t.model, saved.model);
   copy_into(*t.ema->model(), saved.ema);
@@ -203,6 +211,7 @@ void use_ranks(Training& t) {
   Communicator* ranks = t.ranks.get();
   t.loss->set_sum_over_ranks([ranks](at::Tensor tensor) { return ranks->sum(std::move(tensor)); });
   t.exchange = ranks->exchange_gradients(t.trainable, trainable_names(*t.model));
+  t.gradients = std::make_unique<GradientPass>(*t.model, *t.loss, *t.exchange, t.device);
 }
 
 /// c10d's Reducer orders its buckets anew after its first backward pass, and with more than two ranks the order of a
@@ -212,8 +221,7 @@ void settle_buckets(Training& t) {
   Batch nothing;
   nothing.images = at::zeros({0, 3, t.args.imgsz, t.args.imgsz}, at::kByte);
   nothing.targets = at::zeros({0, 6});
-  t.exchange->before_forward();
-  t.exchange->backward(loss_of_slice(*t.model, *t.loss, nothing, t.device).total);
+  t.gradients->run(nothing, {}, [] {});
   for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
 }
 
@@ -235,6 +243,13 @@ NamedTensors copies_of(const std::vector<std::pair<std::string, at::Tensor>>& te
   return copies;
 }
 
+/// The batch of a job is settled once: later attempts go on with that of the checkpoint. Only a measurement needs the
+/// other ranks before the model is built.
+void settle_batch_and_join(Training& t, const std::optional<Snapshot>& saved) {
+  if (measures_memory(t)) finish_joining(t);
+  settle_batch(t, saved ? std::optional(saved->identity.batch) : std::nullopt);
+}
+
 }  // namespace
 
 void prepare(Training& t) {
@@ -245,13 +260,16 @@ void prepare(Training& t) {
                            TENFOLD_TORCH_VERSION, t.device.name, threads});
   begin_joining(t);
   open_data(t);
-  if (!t.config.resume_dir) {
+  std::optional<Snapshot> saved;
+  if (t.config.resume_dir) saved = read_checkpoint(*t.config.resume_dir);
+  settle_batch_and_join(t, saved);
+  if (!saved) {
     t.args = t.config.train;
     start_epoch(t);  // the first pictures are read while the model is built
   }
   build_model(t);
-  if (t.config.resume_dir) {
-    restore(t);
+  if (saved) {
+    restore(t, std::move(*saved));
     start_epoch(t);
   }
   t.writer.emplace();
@@ -262,7 +280,15 @@ void prepare(Training& t) {
   if (t.config.resume_dir) t.events.emit(ResumedEvent{t.progress.step, t.progress.cursor});
 }
 
+std::shared_ptr<Detector> new_network(const Training& t) {
+  auto network = build_detector(load_model_spec(t.config.arch), static_cast<int>(class_count(t)));
+  freeze(*network, t.config.train.freeze);
+  place(*network, t.device);
+  return network;
+}
+
 void regroup(Training& t, const Rendezvous& rendezvous) {
+  t.gradients.reset();
   t.exchange.reset();
   t.ranks.reset();
   for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();

@@ -16,6 +16,7 @@
 #include "device.h"
 #include "ema.h"
 #include "events.h"
+#include "gradient_pass.h"
 #include "loader.h"
 #include "loss.h"
 #include "model.h"
@@ -38,11 +39,14 @@ struct Training {
 
   ComputeDevice device;
   std::future<std::unique_ptr<Communicator>> joining;  // the rendezvous, while other things are built
+  bool joined = false;
   std::unique_ptr<Communicator> ranks;
   std::unique_ptr<GradientExchange> exchange;
+  std::unique_ptr<GradientPass> gradients;  // uses the two above, the model and the loss
 
   std::optional<Dataset> data;
   int loader_threads = 1;
+  int64_t cache_bytes = 0;  // that decoded pictures in memory can grow to
   std::unique_ptr<Loader> loader;
   std::unique_ptr<Validator> validator;  // made after the first step
 
@@ -50,6 +54,7 @@ struct Training {
   std::vector<at::Tensor> trainable;  // parameters that get gradients
   std::unique_ptr<DetectionLoss> loss;
   TrainArguments args;  // config.train with `auto` resolved
+  int64_t device_batch = 0;  // images that a pass of this rank takes at most
   Schedule schedule;
   std::unique_ptr<Optimizer> optimizer;
   std::optional<Ema> ema;
@@ -72,6 +77,8 @@ struct Training {
       : config(std::move(config)), env(std::move(env)), events(events), requests(requests) {}
 
   bool is_first_rank() const { return env.rank == 0; }
+  /// Small gradients become zero in float16, in no other type.
+  bool scales_loss() const { return device.autocast == at::kHalf; }
   int64_t samples() const { return data->size(); }
   int64_t batches() const { return (samples() + args.batch - 1) / args.batch; }
 };
@@ -83,6 +90,9 @@ void prepare(Training& training);
 /// Leaves the ranks and joins those of `rendezvous`, at a step boundary, inside the process. The state of the new rank 0
 /// overwrites the others'.
 void regroup(Training& training, const Rendezvous& rendezvous);
+
+/// Another instance of the network, with weights of its own: on the device, in its layout, frozen where it is to be.
+std::shared_ptr<Detector> new_network(const Training& training);
 
 /// Sets how many epochs the training has: under a limit of time, their number is found out on the way.
 void plan_epochs(Training& training, int64_t epochs);

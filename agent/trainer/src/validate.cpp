@@ -64,7 +64,7 @@ at::Tensor ground_truth(const Batch& batch, int64_t image) {
   return at::cat({own.narrow(1, 1, 1), (centre - half) * sides, (centre + half) * sides}, 1);
 }
 
-LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
+LossTerms terms_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
                          std::vector<at::Tensor>* raw_out) {
   const auto height = static_cast<int>(batch.images.size(2)), width = static_cast<int>(batch.images.size(3));
   std::vector<at::Tensor> raw;
@@ -78,9 +78,15 @@ LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batc
     raw = model.forward(at::zeros({1, 3, kStandInSide, kStandInSide}, at::TensorOptions().device(device.device)));
     for (at::Tensor& map : raw) map = map.narrow(0, 0, 0);
   }
-  LossResult result = loss(raw, batch.targets.to(device.device, /*non_blocking=*/true), height, width);
+  LossTerms terms = loss.terms(raw, batch.targets.to(device.device, /*non_blocking=*/true), height, width);
   if (raw_out != nullptr) *raw_out = std::move(raw);
-  return result;
+  return terms;
+}
+
+LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
+                         std::vector<at::Tensor>* raw_out) {
+  const LossTerms terms = terms_of_slice(model, loss, batch, device, raw_out);
+  return loss.divide(terms, loss.over_ranks(terms.normalisers));
 }
 
 Validator::Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss, bool rect,

@@ -18,6 +18,10 @@
 
 namespace tenfold {
 
+/// Runs the loss of a part of a rank's slice, undivided; `raw_out` gets the network's output.
+LossTerms terms_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
+                         std::vector<at::Tensor>* raw_out = nullptr);
+
 /// Runs the loss of a rank's slice of a global batch. A rank whose slice is empty takes part with nothing: it makes the
 /// same exchanges and adds zero.
 LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,

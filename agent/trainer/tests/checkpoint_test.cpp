@@ -22,6 +22,8 @@ Snapshot small_snapshot(int64_t step) {
   progress.epoch = {{{"box", 1.5}, {"obj", 2.5}, {"cls", 3.5}}, 4, 8, 0.25};
   progress.best_fitness = 0.1 / 3;
   progress.best_epoch = 1;
+  progress.planned_epochs = 7;
+  progress.loss_scale = {1024, 12};
   progress.seconds = 12.5;
   progress.history = {{1, 12.5, {{"box", 1}, {"obj", 2}}, MetricSummary{0.1, 0.2, 0.3, 0.4},
                        LossItems{{"box", 3}, {"obj", 2}}, {0.1, 0.2, 0.3}}};
@@ -70,6 +72,9 @@ TEST(Checkpoint, ComesBackAsItWas) {
   EXPECT_EQ(read.progress.step, 375);
   EXPECT_EQ(read.progress.cursor, (Cursor{2, 8}));
   EXPECT_EQ(read.progress.finished_epochs, 1);
+  EXPECT_EQ(read.progress.planned_epochs, 7);
+  EXPECT_EQ(read.progress.loss_scale.value, 1024);
+  EXPECT_EQ(read.progress.loss_scale.good_steps, 12);
   EXPECT_EQ(read.progress.epoch.loss, saved.progress.epoch.loss);
   EXPECT_EQ(read.progress.best_fitness, saved.progress.best_fitness);  // to the bit
   ASSERT_EQ(read.progress.history.size(), 1U);

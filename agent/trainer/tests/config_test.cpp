@@ -25,6 +25,9 @@ struct ArgumentsJson {
   void number_or_auto(const char* name, const std::optional<double>& value, double, double) {
     json[name] = value ? nlohmann::json(*value) : nlohmann::json("auto");
   }
+  void batch(const char* name, int64_t value, int64_t, int64_t) {
+    json[name] = value == kAutoBatch ? nlohmann::json("auto") : nlohmann::json(value);
+  }
   void device(const char* name, const std::string& value) { json[name] = value; }
   void layers(const char* name, const std::vector<std::string>& prefixes) { json[name] = prefixes; }
 
@@ -128,6 +131,14 @@ TEST(Config, TakesTheSpellingsOfAmpAndCache) {
   EXPECT_EQ(arguments_of(R"({"amp": false, "cache": true})").cache, "ram");
   EXPECT_EQ(arguments_of(R"({"workers": "auto"})").workers, std::nullopt);
   EXPECT_EQ(arguments_of(R"({"workers": 3, "epochs": 5.0})").workers, 3);
+}
+
+TEST(Config, TakesTheSpellingsOfAnAutomaticBatch) {
+  EXPECT_EQ(arguments_of(R"({"batch": "auto"})").batch, kAutoBatch);
+  EXPECT_EQ(arguments_of(R"({"batch": -1})").batch, kAutoBatch);
+  EXPECT_EQ(arguments_of(R"({"batch": 7, "device_batch": 3})").device_batch, 3);
+  EXPECT_NE(problems_of(R"({"data": {"kind": "yaml", "path": "a"}, "train": {"batch": 0}})").find("train.batch"),
+            std::string::npos);
 }
 
 TEST(Config, TakesTheSpellingsOfDevices) {

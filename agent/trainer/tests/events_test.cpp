@@ -21,6 +21,7 @@ std::vector<Event> example_events() {
   return {HelloEvent{0, 2, 4711, 4242, "2.13.0", "cpu", 1},
           JoinedEvent{"gloo"},
           ModelEvent{"yolov8n", 5, 3011823, 8.2, 0},
+          BatchEvent{48, 24, 6'442'450'944},
           ResumedEvent{300, {5, 0}},
           ConsumedEvent{5, 0, 16, {7, 91}},
           StepEvent{5, 100, 1, 75, 301, 16, loss, {0.01, 0.01, 0.01}, 31.5, 2.1},

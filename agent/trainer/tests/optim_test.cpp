@@ -116,6 +116,19 @@ TEST(ClipGradients, ScalesToTheNormAndSparesWhatIsNotFinite) {
   EXPECT_NEAR(a.grad().item<double>(), 6, 1e-4);
 }
 
+TEST(ClipGradients, TakesTheScaleOfTheLossOut) {
+  const at::Tensor a = parameter_with_gradient(0, 3 * 1024);
+  const at::Tensor b = parameter_with_gradient(0, 4 * 1024);
+  EXPECT_NEAR(clip_gradients({a, b}, 10, 1024), 5, 1e-4);
+  EXPECT_NEAR(a.grad().item<double>(), 3, 1e-4);
+  a.mutable_grad().fill_(30 * 1024);
+  b.mutable_grad().fill_(40 * 1024);
+  EXPECT_NEAR(clip_gradients({a, b}, 10, 1024), 50, 1e-3);
+  EXPECT_NEAR(b.grad().item<double>(), 8, 1e-4) << "and clips";
+  b.mutable_grad().fill_(std::numeric_limits<double>::infinity());
+  EXPECT_FALSE(std::isfinite(clip_gradients({a, b}, 10, 1024)));
+}
+
 TEST(Ema, DecayGrowsWithTheNumberOfUpdates) {
   EXPECT_DOUBLE_EQ(Ema::decay_at(0), 0);
   EXPECT_NEAR(Ema::decay_at(2000), 0.9999 * (1 - 1 / M_E), 1e-12);

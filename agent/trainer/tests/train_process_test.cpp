@@ -233,6 +233,59 @@ TEST_F(TrainProcess, EveryFamilyTrainsOnTwoRanksAndResumesBitForBit) {
   }
 }
 
+Json checkpoint_state(const Json& checkpoint) {
+  std::ifstream in(checkpoint["dir"].get<std::string>() + "/state.json");
+  return Json::parse(in);
+}
+
+TEST_F(TrainProcess, TheLargestBatchIsFoundByTheRanksTogetherAndStaysOverAResume) {
+  const auto automatic = [](Json& json) { json["train"]["batch"] = "auto"; };
+  const auto first = start(config("fitted", automatic), 2);
+  for (const auto& rank : first) ASSERT_EQ(rank->wait(), 0) << rank->events().back();
+  const std::vector<Json> told = first[0]->events("batch");
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0]["batch"], kTrainPictures) << "small pictures: all of them fit";
+  EXPECT_EQ(told[0]["device_batch"], (kTrainPictures + 1) / 2);
+  EXPECT_GT(told[0]["peak_bytes"], 0);
+  EXPECT_TRUE(first[1]->events("batch").empty());
+  EXPECT_EQ(first[0]->events("step").size(), 2U) << "one an epoch";
+
+  const Json checkpoint = first[0]->events("checkpoint").at(0);
+  EXPECT_EQ(checkpoint_state(checkpoint)["identity"]["batch"], kTrainPictures);
+  const auto resumed = start(config("fitted-resumed",
+                                    [&](Json& json) {
+                                      automatic(json);
+                                      json["resume"] = {{"dir", checkpoint["dir"]}};
+                                    }),
+                             1);
+  EXPECT_EQ(resumed[0]->wait(), 0) << resumed[0]->events().back();
+  EXPECT_TRUE(resumed[0]->events("batch").empty());
+  EXPECT_EQ(resumed[0]->events("step").size(), 1U);
+}
+
+TEST_F(TrainProcess, SlicesLargerThanADeviceTakesAreComputedInParts) {
+  const auto parts = [](Json& json) { json["train"].update({{"batch", 8}, {"device_batch", 3}}); };
+  const auto ranks = start(config("parts", parts), 2);
+  for (const auto& rank : ranks) ASSERT_EQ(rank->wait(), 0) << rank->events().back();
+  EXPECT_EQ(ranks[0]->events("step").size(), 4U) << "steps are those of whole batches";
+  for (const int64_t epoch : {1, 2}) EXPECT_EQ(ledger(ranks, epoch).size(), static_cast<size_t>(kTrainPictures));
+}
+
+TEST_F(TrainProcess, Float16HalvesItsLossScaleUntilGradientsFitAndTellsEachTime) {
+  const auto half = [](Json& json) {  // float16 is slow on CPUs
+    json["train"].update({{"amp", "fp16"}, {"box", 1e4}, {"imgsz", 32}, {"epochs", 1}, {"val", false}});
+  };
+  const auto ranks = start(config("half", half), 1);
+  ASSERT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
+  double expected = 65'536;
+  for (const Json& warning : ranks[0]->events("warning")) {
+    EXPECT_EQ(warning["code"], "loss_scale");
+    expected /= 2;
+  }
+  EXPECT_LT(expected, 65'536) << "such losses overflow";
+  EXPECT_EQ(checkpoint_state(ranks[0]->events("checkpoint").back())["loss_scale"]["value"], expected);
+}
+
 TEST_F(TrainProcess, ALimitOfTimeDecidesOnTheNumberOfEpochs) {
   const auto ranks = start(config("short", [](Json& json) {
                              json["train"]["epochs"] = 100;

@@ -12,6 +12,11 @@ export function newsAsLine(news: News, model: WatchModel, now: Date): string | u
   return text === undefined ? undefined : `${showClock(now)} ${id} ${text}`;
 }
 
+/** What was measured of the devices' memory. */
+export function batchText({batch, deviceBatch}: Extract<News, {kind: 'batch'}>): string {
+  return `measured: ${batch} images a step, ${deviceBatch} a pass of each device`;
+}
+
 function newsText(news: News, model: WatchModel): string | undefined {
   switch (news.kind) {
     case 'state':
@@ -37,6 +42,8 @@ function newsText(news: News, model: WatchModel): string | undefined {
     }
     case 'resumed':
       return `attempt ${news.attempt} goes on from the checkpoint of step ${news.step}, in epoch ${news.epoch}`;
+    case 'batch':
+      return batchText(news);
     case 'warning':
       return `warning: ${printable(news.message)}`;
   }

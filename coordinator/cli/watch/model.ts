@@ -31,6 +31,7 @@ export type News =
   | {readonly kind: 'state'; readonly job: Job}
   | {readonly kind: 'attemptEnded'; readonly attempt: Attempt}
   | {readonly kind: 'resumed'; readonly attempt: number; readonly step: number; readonly epoch: number}
+  | {readonly kind: 'batch'; readonly batch: number; readonly deviceBatch: number}
   | {readonly kind: 'epoch'; readonly event: EpochEvent; readonly epochs: number}
   | {readonly kind: 'evaluation'; readonly event: EvaluationEvent}
   | {readonly kind: 'warning'; readonly message: string; readonly rank: number};
@@ -83,6 +84,8 @@ function observeEvent(model: WatchModel, said: JobEvent): Observation {
     case 'resumed':
       if (said.rank !== 0) return {model: folded, news: []};
       return {model: folded, news: [{kind: 'resumed', attempt: said.attempt, step: event.step, epoch: event.cursor.epoch}]};
+    case 'batch':
+      return {model: folded, news: [{kind: 'batch', batch: event.batch, deviceBatch: event.device_batch}]};
     case 'staged':
       return {model: {...folded, staging: new Map(folded.staging).set(said.node, event.message)}, news: []};
     case 'warning': {

@@ -3,6 +3,7 @@ import {imagesPerSecond, type Progress} from '../../../shared/progress.js';
 import {isFinal, jobStateName} from '../../../shared/wire/job.js';
 import {plural, showElapsed, showEta, showRate} from '../render/figures.js';
 import {pad, printable, type Style, truncate, visibleWidth} from '../render/style.js';
+import {batchText} from './lines.js';
 import type {News, WatchModel} from './model.js';
 
 /** The live view: the lines that stay, and the few at the bottom that are redrawn. Pure. */
@@ -157,6 +158,8 @@ export function newsLine(news: Exclude<News, {kind: 'epoch' | 'evaluation' | 'st
     }
     case 'resumed':
       return `${style.dim(`attempt ${news.attempt} goes on from the checkpoint of step ${news.step}, in epoch ${news.epoch}`)}`;
+    case 'batch':
+      return style.dim(batchText(news));
     case 'warning':
       return `${style.wait('warning')} ${printable(news.message)}${news.rank > 0 ? style.dim(` (rank ${news.rank})`) : ''}`;
   }

@@ -209,6 +209,11 @@ describe('news', () => {
     expect(watched(recovering).news.map(({kind}) => kind)).toEqual(['state']);
   });
 
+  it('say what was measured where the batch is automatic', () => {
+    const {news} = watched(running, eventUpdate('batch', {batch: 48, device_batch: 24, peak_bytes: 6e9}));
+    expect(newsLine(news.find(item => item.kind === 'batch')!, plain)).toBe('measured: 48 images a step, 24 a pass of each device');
+  });
+
   it('of a kind of warning come once, however many images are broken', () => {
     const broken = (file: string): Update => eventUpdate('warning', {code: 'corrupt_image', message: `${file}: premature end`});
     expect(watched(running, broken('a.jpg'), broken('b.jpg')).news.filter(({kind}) => kind === 'warning')).toHaveLength(1);

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <ATen/core/grad_mode.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "collective.h"
+#include "ema.h"
+#include "free_port.h"
+#include "model.h"
+
+namespace tenfold::testing {
+
+/// Runs `work` on `world_size` ranks, each a thread of its own.
+inline void on_ranks(int world_size, const std::function<void(Communicator&)>& work, int64_t generation = 1) {
+  const int port = free_port();
+  std::vector<std::thread> threads;
+  for (int rank = world_size - 1; rank >= 0; --rank) {  // the host last: the others must wait for it
+    threads.emplace_back([=, &work] {
+      const auto ranks = join({.port = port,
+                               .rank = rank,
+                               .world_size = world_size,
+                               .generation = generation,
+                               .timeout = std::chrono::seconds(60)});
+      work(*ranks);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+/// A replica of a model, as another rank would have it.
+inline std::shared_ptr<Detector> copy_of(const Detector& model) {
+  const at::NoGradGuard no_grad;
+  auto copy = build_detector(model.spec(), model.nc());
+  const auto from = named_state(model);
+  const auto to = named_state(*copy);
+  for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+  return copy;
+}
+
+}  // namespace tenfold::testing
