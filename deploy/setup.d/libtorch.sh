@@ -82,7 +82,14 @@ install_libtorch() {
 
 pip_install_torch_named() { make_venv && pip_install --index-url "$TENFOLD_TORCH_INDEX" "torch==$torch_version"; }
 
-pip_install_torch_cuda() { make_venv && pip_install "torch==$torch_version"; }
+pip_install_torch_cuda() { make_venv && pip_install "torch==$torch_version" && pip_install_cuda_headers; }
+
+# Headers of CUDA that torch's wheels do not bring, of the runtime's version: cuda_runtime.h and cuda_fp16.h include them.
+pip_install_cuda_headers() {
+  local runtime
+  runtime=$("$torch_venv/bin/python" -c 'from importlib.metadata import version; print(".".join(version("nvidia-cuda-runtime").split(".")[:2]))')
+  pip_install --no-deps "nvidia-cuda-crt==$runtime.*" "nvidia-cuda-cccl==$runtime.*"
+}
 
 # A CPU build comes alone: LibTorch needs none of torch's Python dependencies. What pip's own index has is tried first (it may be a
 # mirror), then PyTorch's; where neither can be reached the build for CUDA does too.

@@ -10,11 +10,12 @@ else
   bold='' dim='' green='' red='' cyan='' plain=''
 fi
 
+# begin [WHAT]
 begin() {
   began=$EPOCHREALTIME
   : >"$setup_log"
   trap stop_spinner EXIT
-  echo "${bold}Setting up Tenfold${plain} ${dim}in $PWD${plain}"
+  echo "${bold}${1:-Setting up Tenfold}${plain} ${dim}in $PWD${plain}"
 }
 
 finish() { echo "${bold}Ready${plain} ${dim}after $(seconds_since "$began") s${plain}"; }

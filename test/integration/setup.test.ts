@@ -70,6 +70,7 @@ async function fakePython(torch: string, offers: readonly string[]): Promise<voi
   await standIn(
     'venv-python',
     `case "$*" in
+       *'version("nvidia-cuda-runtime")'*) echo 13.0 ;;
        ${offers.map(offer => `*"${offer}"`).join(' | ') || "''"})
          site=.cache/libtorch/lib/python3.11/site-packages; mkdir -p $site/torch-2.13.0.dist-info
          cp -r ${wheel} $site/torch; touch $site/torch-2.13.0.dist-info/RECORD ;;
@@ -125,9 +126,12 @@ test("LibTorch without a GPU: the CPU build of pip's own index, else of PyTorch'
 
 test('LibTorch with a GPU, or from the index that the user names', async () => {
   await standIn('nvidia-smi', 'echo "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-1)"');
-  await fakePython('', [' torch==2.13.0']);
+  await fakePython('', [' torch==2.13.0', ' nvidia-cuda-cccl==13.0.*']);
   await shell('find_or_install_libtorch');
-  expect((await calls()).at(-1)).toMatch(/--retries 2 torch==2\.13\.0$/);
+  expect((await calls()).filter(call => call.includes('pip install')).map(call => call.replace(/^.*--retries 2 /, ''))).toEqual([
+    'torch==2.13.0',
+    '--no-deps nvidia-cuda-crt==13.0.* nvidia-cuda-cccl==13.0.*',
+  ]);
 
   await rm(path.join(folder, '.cache/libtorch'), {recursive: true});
   await shell('find_or_install_libtorch', {TENFOLD_TORCH_INDEX: 'https://mirror.example/whl'});

@@ -58,17 +58,20 @@ if(EXISTS "${torch_lib}/libtorch_cuda.so")
   file(GLOB nvidia_includes "${site_packages}/nvidia/*/include")
   file(GLOB nvidia_libs "${site_packages}/nvidia/*/lib")
   find_path(CUDA_RUNTIME_INCLUDE cuda_runtime_api.h HINTS ${nvidia_includes} PATHS /usr/local/cuda/include NO_CACHE)
+  find_path(CUDA_CRT_INCLUDE crt/host_config.h HINTS ${nvidia_includes} PATHS /usr/local/cuda/include NO_CACHE)
+  find_path(CUDA_CCCL_INCLUDE nv/target HINTS ${nvidia_includes} PATHS /usr/local/cuda/include PATH_SUFFIXES cccl NO_CACHE)
   find_path(NCCL_INCLUDE nccl.h HINTS ${nvidia_includes} NO_CACHE)
   find_library(CUDA_RUNTIME_LIBRARY NAMES libcudart.so.13 libcudart.so.12 libcudart.so
     HINTS ${nvidia_libs} PATHS /usr/local/cuda/lib64 NO_CACHE)
-  foreach(needed CUDA_RUNTIME_INCLUDE NCCL_INCLUDE CUDA_RUNTIME_LIBRARY)
+  foreach(needed CUDA_RUNTIME_INCLUDE CUDA_CRT_INCLUDE CUDA_CCCL_INCLUDE NCCL_INCLUDE CUDA_RUNTIME_LIBRARY)
     if(NOT ${needed})
       message(FATAL_ERROR
         "LibTorch in ${TENFOLD_LIBTORCH} is a CUDA build, but ${needed} was not found beside it "
-        "(looked in ${site_packages}/nvidia/*): install the nvidia-cuda-runtime and nvidia-nccl wheels that it asks for.")
+        "(looked in ${site_packages}/nvidia/*): install the nvidia-cuda-runtime and nvidia-nccl wheels that it asks for, nvidia-cuda-crt and nvidia-cuda-cccl.")
     endif()
   endforeach()
-  target_include_directories(tenfold_libtorch SYSTEM INTERFACE "${CUDA_RUNTIME_INCLUDE}" "${NCCL_INCLUDE}")
+  target_include_directories(tenfold_libtorch SYSTEM INTERFACE "${CUDA_RUNTIME_INCLUDE}" "${CUDA_CRT_INCLUDE}" "${CUDA_CCCL_INCLUDE}"
+    "${NCCL_INCLUDE}")
   target_compile_definitions(tenfold_libtorch INTERFACE USE_C10D_NCCL TENFOLD_WITH_CUDA)
   list(APPEND libraries "${torch_lib}/libtorch_cuda.so" "${torch_lib}/libc10_cuda.so" "${CUDA_RUNTIME_LIBRARY}")
   # LibTorch's own libraries find each other by their rpath; the link editor needs to be told.
