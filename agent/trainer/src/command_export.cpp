@@ -14,8 +14,10 @@ namespace {
 
 constexpr const char* kExportText = R"(Writes the detector in a format that other software runs. ONNX:
   input   images       (batch, 3, H, W) float, RGB in 0..1
-  output  predictions  (batch, 4 + classes, anchors): cx, cy, w, h in pixels of the input, then class scores; to be followed
-                       by non-maximum suppression (v10 has no doubles: by the choice of the best scores alone)
+  output  predictions  v5 and v8: (batch, 4 + classes, anchors): cx, cy, w, h in pixels of the input, then class scores; to be
+                       followed by non-maximum suppression
+  or      detections   v10, which finds each object once: (batch, max-det, 6): x1, y1, x2, y2 in pixels of the input, score,
+                       class; best first, to be cut off at a score of your choice
 Batch norms are folded into the convolutions, and operators are kept to those that TensorRT and others have. The names of
 the classes, stride, imgsz, task and family are in the model's metadata.)";
 
@@ -42,6 +44,7 @@ int export_weights(const CommandArguments& arguments) {
   OnnxOptions options;
   options.batch = batch_of(arguments);
   options.opset = arguments.integer("opset", kOldestOpset, kNewestOpset).value_or(kNewestOpset);
+  options.max_det = arguments.integer("max-det", 1, 10'000).value_or(options.max_det);
   const auto asked_size = picture_size(arguments, "imgsz");
   const std::filesystem::path out = arguments.text("out").value_or(std::filesystem::path(weights).replace_extension(".onnx"));
 
@@ -71,6 +74,7 @@ Command export_command() {
                       {"out", "FILE", "where to (WEIGHTS.onnx)"},
                       {"imgsz", "N|HxW", "size of the pictures in pixels (as it was trained)"},
                       {"batch", "N", "images at a time; dynamic: any number (dynamic)"},
+                      {"max-det", "N", "detections of an image, for v10 (300)"},
                       {"opset", "N", "version of ONNX's operators, 13 to 17 (17)"},
                       {"arch", "MODEL", "the network, where the weights do not say it"}},
           .examples = {"export runs/first/weights/best.safetensors",

@@ -13,7 +13,8 @@ namespace {
 
 OpGraph record(Detector& detector, const OnnxOptions& options, int batch) {
   const TensorProgram program = [&](const at::Tensor& images) {
-    return std::vector<at::Tensor>{decode(detector.forward_detecting(images), detector.head_layout())};
+    const at::Tensor decoded = decode(detector.forward_detecting(images), detector.head_layout());
+    return std::vector<at::Tensor>{detector.family() == Family::v10 ? best_detections(decoded, options.max_det) : decoded};
   };
   // The picture's content is of no consequence: no operator is chosen by it.
   return record_operators(program, at::zeros({batch, 3, options.height, options.width}), named_state(detector));
@@ -39,6 +40,8 @@ void check_size(const Detector& detector, const OnnxOptions& options) {
 
 }  // namespace
 
+const char* onnx_output_name(Family family) { return family == Family::v10 ? "detections" : "predictions"; }
+
 OnnxModel export_onnx(Detector& detector, const OnnxOptions& options, std::map<std::string, std::string> metadata) {
   check_size(detector, options);
   detector.eval();
@@ -48,9 +51,10 @@ OnnxModel export_onnx(Detector& detector, const OnnxOptions& options, std::map<s
   model.name = detector.spec().name;
   model.opset = options.opset;
   model.metadata = std::move(metadata);
-  write_operators(graph, "images", {"predictions"}, model);
+  const std::string output = onnx_output_name(detector.family());
+  write_operators(graph, "images", {output}, model);
   model.inputs.push_back(described("images", graph.values[static_cast<size_t>(graph.input)]));
-  model.outputs.push_back(described("predictions", graph.values[static_cast<size_t>(graph.outputs.front())]));
+  model.outputs.push_back(described(output, graph.values[static_cast<size_t>(graph.outputs.front())]));
   return model;
 }
 

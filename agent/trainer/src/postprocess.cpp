@@ -141,16 +141,20 @@ std::vector<Detections> suppress(const at::Tensor& decoded, const DetectOptions&
   return detections;
 }
 
-std::vector<Detections> select_best(const at::Tensor& decoded, const DetectOptions& options) {
-  const at::NoGradGuard no_grad;
+at::Tensor best_detections(const at::Tensor& decoded, int64_t most) {
   const int64_t anchors = decoded.size(2);
   const auto scores = decoded.narrow(1, 4, decoded.size(1) - 4).flatten(1);  // (B, nc * A)
-  const auto count = std::min<int64_t>(options.max_det, scores.size(1));
+  const auto count = std::min(most, scores.size(1));
   const auto [score, place] = scores.topk(count, 1);  // (B, count), descending
   const auto anchor = place.remainder(anchors).unsqueeze(1).expand({-1, 4, -1});
   const auto boxes = xywh_to_xyxy(decoded.narrow(1, 0, 4).gather(2, anchor).transpose(1, 2));
-  const auto cls = place.div(anchors, "floor").to(boxes.scalar_type());
-  const auto rows = at::cat({boxes, score.unsqueeze(2), cls.unsqueeze(2)}, 2).to(at::kCPU, at::kFloat);
+  const auto cls = place.floor_divide(anchors).to(boxes.scalar_type());
+  return at::cat({boxes, score.unsqueeze(2), cls.unsqueeze(2)}, 2);
+}
+
+std::vector<Detections> select_best(const at::Tensor& decoded, const DetectOptions& options) {
+  const at::NoGradGuard no_grad;
+  const auto rows = best_detections(decoded, options.max_det).to(at::kCPU, at::kFloat);
   std::vector<Detections> detections;
   for (const auto& image : rows.unbind(0)) {
     const auto kept = (image.select(1, 4) > options.conf).sum().item<int64_t>();

@@ -30,6 +30,10 @@ at::Tensor decode(const std::vector<at::Tensor>& raw, const HeadLayout& layout);
 /// Greedy non-maximum suppression of decoded predictions (B, 4 + nc, A); one entry an image.
 std::vector<Detections> suppress(const at::Tensor& decoded, const DetectOptions& options);
 
+/// The `most` best scores (or all, where there are fewer) of decoded predictions (B, 4 + nc, A) with their boxes, best
+/// first: (B, K, 6) x1, y1, x2, y2, score, class.
+at::Tensor best_detections(const at::Tensor& decoded, int64_t most);
+
 /// The best `max_det` of all scores of decoded predictions (B, 4 + nc, A), where nothing overlaps; one entry an image.
 std::vector<Detections> select_best(const at::Tensor& decoded, const DetectOptions& options);
 

@@ -110,6 +110,19 @@ TEST_F(OnnxExport, AgreesWithOnnxRuntimeOnRandomAndRealImagesForOneAndThree) {
   EXPECT_EQ(metadata["family"], "v8");
 }
 
+TEST_F(OnnxExport, AgreesForYolov5) {
+  const Json report = compare(testing::lively_detector("yolov5n", 3), "yolov5n", {},
+                              {random_images(1, 64, 64), random_images(3, 64, 64), scene_images(folder_, 2, 64)});
+  EXPECT_EQ(report["output"], (Json{"predictions", {"batch", 7, 252}}));
+}
+
+TEST_F(OnnxExport, GivesTheBestDetectionsOfYolov10) {
+  const Json report = compare(testing::lively_detector("yolov10n", 3), "yolov10n", {"--max-det", "40"},
+                              {random_images(1, 64, 64), random_images(3, 64, 64), scene_images(folder_, 2, 64)},
+                              [](const at::Tensor& decoded) { return best_detections(decoded, 40); });
+  EXPECT_EQ(report["output"], (Json{"detections", {"batch", 40, 6}}));
+}
+
 TEST_F(OnnxExport, FoldsBatchNormsAndKeepsTheNamesOfWeights) {
   const Json report = compare(testing::lively_detector("yolov8n", 3), "yolov8n", {}, {random_images(2, 64, 64)});
   const auto operators = report["operators"].get<std::set<std::string>>();
