@@ -7,7 +7,7 @@ export interface CurvePoint {
 export type Curve = readonly CurvePoint[];
 
 /** How many epochs at the end count: single ones are noisy. */
-const LAST = 5;
+export const LAST = 5;
 
 /** The run of that name in a csv with the columns run, epoch, map50, map50_95; undefined when there is none. */
 export function findCurve(csv: string, run: string): Curve | undefined {

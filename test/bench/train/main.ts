@@ -1,3 +1,4 @@
+import {statSync} from 'node:fs';
 import {mkdtemp, rm} from 'node:fs/promises';
 import {availableParallelism, tmpdir} from 'node:os';
 import * as path from 'node:path';
@@ -12,8 +13,7 @@ try {
   const args = parseBenchArguments(process.argv.slice(2), availableParallelism());
   if (args.help) console.log(HELP);
   else {
-    const fromCallersFolder = path.resolve(process.env.INIT_CWD ?? process.cwd(), args.data);
-    const resolved = {...args, data: fromCallersFolder};
+    const resolved = {...args, data: dataYaml(path.resolve(process.env.INIT_CWD ?? process.cwd(), args.data))};
     if (args.learns) await benchLearning(resolved, folder);
     if (args.speed) await benchSpeed(resolved, folder);
   }
@@ -22,4 +22,11 @@ try {
   process.exitCode = 1;
 } finally {
   await rm(folder, {recursive: true, force: true});
+}
+
+/** Of a data set that is named by its data.yaml or by its folder. */
+function dataYaml(given: string): string {
+  const found = statSync(given, {throwIfNoEntry: false});
+  if (found === undefined) throw new Error(`--data: there is no ${given}`);
+  return found.isDirectory() ? path.join(given, 'data.yaml') : given;
 }

@@ -1,11 +1,13 @@
-import {spawn} from 'node:child_process';
-import {mkdir, writeFile} from 'node:fs/promises';
+import {execFile, spawn} from 'node:child_process';
+import {mkdir, readFile, writeFile} from 'node:fs/promises';
 import * as path from 'node:path';
 import {createInterface} from 'node:readline';
 import type {Readable} from 'node:stream';
+import {promisify} from 'node:util';
 import {packageRoot} from '../../../shared/packageRoot.js';
 import {parseTrainerEvent, type TrainerEvent} from '../../../shared/trainerContract.js';
 import {freePort} from '../../support/freePort.js';
+import type {CurvePoint} from './curve.js';
 
 const TRAINER = path.join(packageRoot, 'agent/trainer/build/tenfold-trainer');
 
@@ -50,6 +52,15 @@ export async function* train(run: TrainingRun): AsyncGenerator<EpochEvent> {
     for (const rank of processes) rank.kill('SIGKILL');
     await Promise.all(ended);
   }
+}
+
+/** mAP of the weights that a run kept of one epoch, average precision taken as the published YOLO trainers take it. */
+export async function publishedMap(run: TrainingRun, epoch: number): Promise<CurvePoint> {
+  const weights = path.join(run.folder, `run/weights/epoch${epoch}.safetensors`);
+  const json = path.join(run.folder, `epoch${epoch}.json`);
+  await promisify(execFile)(TRAINER, ['val', weights, `data=${run.data}`, 'ap=published', '--json', json]);
+  const {map50, map50_95} = JSON.parse(await readFile(json, 'utf8')) as {map50: number; map50_95: number};
+  return {epoch, map50, map50_95};
 }
 
 function startRank(config: string, {ranks, threads}: TrainingRun, rank: number, port: number) {
