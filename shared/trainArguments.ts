@@ -56,6 +56,10 @@ const fields = {
   max_grad_norm: num(0).default(10),
   /** What a gradient that is NaN or infinite does: skip the step, or end the training. */
   nan_policy: z.enum(['skip', 'end']).default('skip'),
+  /** Batch norms take their statistics from the slices of all ranks: always, never, or where a rank's own are fewer than 8 images (`auto`). */
+  sync_bn: z.union([z.enum(['auto', 'on', 'off']), z.boolean()]).default('auto'),
+  /** `bf16`: gradients travel between the ranks in half the bytes. */
+  grad_compression: z.enum(['off', 'bf16']).default('off'),
   /** Gains of the losses; `auto`: as the model's family has them. */
   box: gain,
   cls: gain,

@@ -79,14 +79,14 @@ class PassProbe {
 
 /// Bytes that this rank's passes may take. Ranks that compute on one host's memory share it.
 int64_t memory_budget(const Training& t, int64_t parameter_bytes) {
-  t.ranks->sum(at::zeros({1}));  // nobody measures while another still builds
+  t.ranks->sum(at::zeros({1}), "start of the measurement");  // nobody measures while another still builds
   int64_t bytes = available_bytes(t.device.device);
   if (t.device.device.is_cpu()) bytes = bytes / t.env.local_world_size - t.cache_bytes;
   return static_cast<int64_t>(static_cast<double>(bytes - kParameterCopies * parameter_bytes) * kMemoryShare);
 }
 
 int64_t least_of_ranks(const Training& t, int64_t value) {
-  return -t.ranks->begin_max(at::tensor({-value}, at::kLong))->wait().item<int64_t>();
+  return -t.ranks->begin_max(at::tensor({-value}, at::kLong), "largest batch")->wait().item<int64_t>();
 }
 
 /// The most images of a pass that every rank can take, up to `limit`; `peak_bytes` is this rank's.

@@ -37,7 +37,7 @@ Conv::Conv(int64_t in, int64_t out, int64_t kernel, const ConvOptions& options)
                                                         .groups(options.groups)
                                                         .bias(false)));
   bn_ = register_module(
-      "bn", torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(out).eps(kBatchNormEps).momentum(kBatchNormMomentum)));
+      "bn", BatchNorm(torch::nn::BatchNormOptions(out).eps(kBatchNormEps).momentum(kBatchNormMomentum)));
 }
 
 at::Tensor Conv::forward(const at::Tensor& x) {

@@ -2,12 +2,13 @@
 #pragma once
 
 #include <torch/nn/module.h>
-#include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
 
 #include <functional>
 #include <memory>
 #include <vector>
+
+#include "batch_norm.h"
 
 namespace tenfold {
 
@@ -52,7 +53,7 @@ class Conv : public Block {
 
  private:
   torch::nn::Conv2d conv_{nullptr};
-  torch::nn::BatchNorm2d bn_{nullptr};
+  BatchNorm bn_{nullptr};
   ConvOptions options_;
   int64_t padding_;
 };

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "collective_backend.h"
+#include "stall_watch.h"
 
 namespace tenfold {
 
@@ -16,6 +17,9 @@ void add_gloo(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rend
   const auto store = c10::make_intrusive<c10d::PrefixStore>("gloo", meeting.store);
   const auto gloo =
       c10::make_intrusive<c10d::ProcessGroupGloo>(store, rendezvous.rank, rendezvous.world_size, options);
+  // Through the base class: the derived one's inline code would use Gloo's headers, which may be of another version.
+  c10d::Backend& backend = *gloo;
+  backend.setTimeout(rendezvous.timeout + StallWatch::backend_slack());
   group.setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::GLOO, gloo);
   group.setDefaultBackend(c10d::ProcessGroup::GLOO);
 }

@@ -3,6 +3,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include "collective_backend.h"
+#include "stall_watch.h"
 
 namespace tenfold {
 
@@ -11,7 +12,7 @@ bool has_nccl() { return true; }
 void add_nccl(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rendezvous& rendezvous) {
   const c10::cuda::CUDAGuard device(rendezvous.device);
   auto options = c10d::ProcessGroupNCCL::Options::create();
-  options->timeout = rendezvous.timeout;
+  options->timeout = rendezvous.timeout + StallWatch::backend_slack();
   const auto store = c10::make_intrusive<c10d::PrefixStore>("nccl", meeting.store);
   const auto nccl =
       c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rendezvous.rank, rendezvous.world_size, options);

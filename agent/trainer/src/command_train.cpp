@@ -45,6 +45,12 @@ Ending train(Training& training) {
   }
 }
 
+/// Called from the watch's thread: that of the training hangs in a collective.
+[[noreturn]] void exit_stalled(Training& training, const std::string& verdict) {
+  if (training.writer) training.writer->wait_quietly(kLastWriteLimit);
+  exit_with(training.events, {ExitCode::collective_timeout, verdict});
+}
+
 /// Trains, tells how it went, and ends the process without unwinding: a lost peer would keep the destructors of Gloo and
 /// NCCL waiting.
 [[noreturn]] void train_and_exit(const std::filesystem::path& file) {
@@ -64,6 +70,7 @@ Ending train(Training& training) {
     exit_with(*events, {error.code(), error.what()});
   }
   Training training(std::move(*config), env, *events, control->requests());
+  training.on_stall = [&](const std::string& verdict) { exit_stalled(training, verdict); };
   exit_with(*events, train(training));
 }
 

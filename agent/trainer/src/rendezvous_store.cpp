@@ -79,6 +79,10 @@ c10::intrusive_ptr<c10d::Store> make_store(const Rendezvous& rendezvous, bool se
   return c10::make_intrusive<c10d::TCPStore>(rendezvous.address, options);
 }
 
+c10::intrusive_ptr<c10d::Store> of_generation(const Rendezvous& rendezvous, c10::intrusive_ptr<c10d::Store> store) {
+  return c10::make_intrusive<c10d::PrefixStore>("generation-" + std::to_string(rendezvous.generation), std::move(store));
+}
+
 }  // namespace
 
 MeetingPoint open_meeting_point(const Rendezvous& rendezvous) {
@@ -88,8 +92,11 @@ MeetingPoint open_meeting_point(const Rendezvous& rendezvous) {
   if (server) store = make_store(rendezvous, true);
   std::string own = wait_for_listener(rendezvous, deadline);
   if (!server) store = make_store(rendezvous, false);
-  const std::string prefix = "generation-" + std::to_string(rendezvous.generation);
-  return {c10::make_intrusive<c10d::PrefixStore>(prefix, store), std::move(own)};
+  return {of_generation(rendezvous, std::move(store)), std::move(own)};
+}
+
+c10::intrusive_ptr<c10d::Store> connect_to_store(const Rendezvous& rendezvous) {
+  return of_generation(rendezvous, make_store(rendezvous, false));
 }
 
 }  // namespace tenfold

@@ -18,4 +18,7 @@ struct MeetingPoint {
 /// TrainerError(rendezvous_failed).
 MeetingPoint open_meeting_point(const Rendezvous& rendezvous);
 
+/// Another connection to the store of an open meeting point: a client serves one caller at a time.
+c10::intrusive_ptr<c10d::Store> connect_to_store(const Rendezvous& rendezvous);
+
 }  // namespace tenfold

@@ -43,6 +43,9 @@ struct TrainArguments {
   double warmup_bias_lr = 0.1;
   double max_grad_norm = 10;         // gradients are scaled down to this L2 norm; 0: never
   std::string nan_policy = "skip";   // what a gradient that is NaN or infinite does: skip the step, or end the training
+  /// Batch norms take their statistics from the slices of all ranks: on, off, or auto: where a rank's own are few images.
+  std::string sync_bn = "auto";
+  std::string grad_compression = "off";  // bf16: gradients travel in half the bytes
   std::optional<double> box;  // gains of the losses; nullopt: as the model's family has them
   std::optional<double> cls;
   std::optional<double> dfl;   // v8, v10
@@ -100,6 +103,8 @@ void visit_arguments(Visitor&& v, Arguments& a) {
   v.number("warmup_bias_lr", a.warmup_bias_lr, 0, 10);
   v.number("max_grad_norm", a.max_grad_norm, 0, kAny);
   v.choice("nan_policy", a.nan_policy, {"skip", "end"}, nullptr, nullptr);
+  v.choice("sync_bn", a.sync_bn, {"auto", "on", "off"}, "on", "off");
+  v.choice("grad_compression", a.grad_compression, {"off", "bf16"}, nullptr, nullptr);
   v.number_or_auto("box", a.box, 0, kAny);
   v.number_or_auto("cls", a.cls, 0, kAny);
   v.number_or_auto("dfl", a.dfl, 0, kAny);

@@ -138,7 +138,7 @@ int64_t corrupt_images(Training& t) {
   const at::Tensor ids = at::empty({static_cast<int64_t>(own.size()), 1}, at::kLong);
   std::ranges::copy(own, ids.data_ptr<int64_t>());
   std::set<int64_t> all;
-  for (const at::Tensor& rows : t.ranks->gather_rows(ids)) {
+  for (const at::Tensor& rows : t.ranks->gather_rows(ids, "unreadable images")) {
     const int64_t* row = rows.const_data_ptr<int64_t>();
     all.insert(row, row + rows.size(0));
   }
@@ -222,7 +222,7 @@ void fit_epochs_to_time(Training& t) {
   const double spent = t.progress.seconds + t.progress.epoch.seconds;
   const double fit = std::floor(t.args.time * 3600 * static_cast<double>(done) / std::max(spent, 1e-9));
   const at::Tensor epochs = at::tensor({std::clamp(fit, static_cast<double>(done), kMostEpochs)}, at::kDouble);
-  t.ranks->broadcast({epochs});
+  t.ranks->broadcast({epochs}, "number of epochs");
   plan_epochs(t, static_cast<int64_t>(epochs.item<double>()));
 }
 
@@ -235,7 +235,7 @@ bool out_of_patience(const Training& t) {
 void share_average(Training& t) {
   std::vector<at::Tensor> tensors;
   for (const auto& [name, tensor] : named_state(*t.ema->model())) tensors.push_back(tensor);
-  t.ranks->broadcast(tensors);
+  t.ranks->broadcast(tensors, "weights of the best epoch");
 }
 
 /// Has the running average be the best epoch's weights, on rank 0. What they find class by class is known where this
@@ -243,7 +243,7 @@ void share_average(Training& t) {
 void take_best_weights(Training& t) {
   if (t.is_first_rank() && !t.best.empty()) copy_into(*t.ema->model(), t.best);
   const at::Tensor known = at::full({1}, t.best_details ? 1 : 0, at::kInt);
-  t.ranks->broadcast({known});
+  t.ranks->broadcast({known}, "whether the best epoch is known");
   if (known.item<int>() != 0) return;
   share_average(t);
   t.best_details = validate(t, t.progress.best_epoch).details;

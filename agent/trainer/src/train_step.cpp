@@ -18,7 +18,7 @@ constexpr int kMaxSkippedSteps = 5;
 std::unique_ptr<PendingReduction> begin_agreement(Training& t) {
   const Requests& asked = t.requests;
   return t.ranks->begin_max(at::tensor(
-      {int{asked.checkpoint.load()}, int{asked.stop.load()}, int{asked.stop_checkpoint.load()}}, at::kInt));
+      {int{asked.checkpoint.load()}, int{asked.stop.load()}, int{asked.stop_checkpoint.load()}}, at::kInt), "requests");
 }
 
 Agreement finish_agreement(PendingReduction& pending) {

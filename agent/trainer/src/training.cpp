@@ -10,6 +10,7 @@
 
 #include <unistd.h>
 
+#include "batch_norm.h"
 #include "batch_size.h"
 #include "exit_code.h"
 #include "freeze.h"
@@ -49,7 +50,7 @@ void begin_joining(Training& t) {
     t.ranks = alone();
     return;
   }
-  t.joining = std::async(std::launch::async, [rendezvous = rendezvous_of(t)] { return join(rendezvous); });
+  t.joining = std::async(std::launch::async, [rendezvous = rendezvous_of(t), on_stall = t.on_stall] { return join(rendezvous, on_stall); });
 }
 
 void finish_joining(Training& t) {
@@ -207,10 +208,26 @@ std::vector<std::string> trainable_names(const Detector& model) {
   return names;
 }
 
+/// Statistics of few images are so noisy that the detector becomes worse (Wu and He, "Group Normalization", 2018, find a
+/// little loss at 8 images, and much below).
+constexpr int64_t kFewImages = 8;
+
+bool shares_batch_statistics(const Training& t) {
+  if (t.env.world_size == 1) return false;
+  if (t.args.sync_bn != "auto") return t.args.sync_bn == "on";
+  const int64_t slice = (t.args.batch + t.env.world_size - 1) / t.env.world_size;
+  return std::min(slice, t.device_batch) < kFewImages;
+}
+
+GradientCompression compression_of(const TrainArguments& args) {
+  return args.grad_compression == "bf16" ? GradientCompression::bf16 : GradientCompression::none;
+}
+
 void use_ranks(Training& t) {
   Communicator* ranks = t.ranks.get();
-  t.loss->set_sum_over_ranks([ranks](at::Tensor tensor) { return ranks->sum(std::move(tensor)); });
-  t.exchange = ranks->exchange_gradients(t.trainable, trainable_names(*t.model));
+  t.loss->set_sum_over_ranks([ranks](at::Tensor tensor) { return ranks->sum(std::move(tensor), "normalisers of the loss"); });
+  share_batch_statistics(*t.model, shares_batch_statistics(t) ? ranks : nullptr);
+  t.exchange = ranks->exchange_gradients(t.trainable, trainable_names(*t.model), compression_of(t.args));
   t.gradients = std::make_unique<GradientPass>(*t.model, *t.loss, *t.exchange, t.device);
 }
 
@@ -292,7 +309,7 @@ void regroup(Training& t, const Rendezvous& rendezvous) {
   t.exchange.reset();
   t.ranks.reset();
   for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
-  t.ranks = rendezvous.world_size == 1 ? alone() : join(rendezvous);
+  t.ranks = rendezvous.world_size == 1 ? alone() : join(rendezvous, t.on_stall);
   t.env.rank = rendezvous.rank;
   t.env.world_size = rendezvous.world_size;
   t.events.emit(JoinedEvent{t.ranks->backend()});
@@ -332,7 +349,7 @@ void settle_replicas(Training& t) {
   tensors.push_back(t.loss_sums);
   std::vector<at::Tensor> flat;
   for (const at::Tensor& tensor : tensors) flat.push_back(tensor.reshape({-1}));
-  const at::Tensor mean = t.ranks->sum(at::cat(flat)).div_(t.ranks->world_size());
+  const at::Tensor mean = t.ranks->sum(at::cat(flat), "running statistics and losses").div_(t.ranks->world_size());
   int64_t at = 0;
   for (at::Tensor& tensor : tensors) {
     tensor.copy_(mean.narrow(0, at, tensor.numel()).view_as(tensor));

@@ -36,6 +36,7 @@ struct Training {
   RankEnvironment env;
   EventSink& events;
   Requests& requests;
+  OnStall on_stall;  // of the ranks' collectives
 
   ComputeDevice device;
   std::future<std::unique_ptr<Communicator>> joining;  // the rendezvous, while other things are built
@@ -74,7 +75,7 @@ struct Training {
   std::optional<BackgroundWriter> writer;
 
   Training(Config config, RankEnvironment env, EventSink& events, Requests& requests)
-      : config(std::move(config)), env(std::move(env)), events(events), requests(requests) {}
+      : config(std::move(config)), env(std::move(env)), events(events), requests(requests), on_stall([](const auto&) {}) {}
 
   bool is_first_rank() const { return env.rank == 0; }
   /// Small gradients become zero in float16, in no other type.

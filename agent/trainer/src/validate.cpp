@@ -9,26 +9,6 @@ namespace tenfold {
 namespace {
 
 constexpr float kEvaluationConfidence = 0.001F;
-/// Side of the picture that a rank without any shows to the network.
-constexpr int64_t kStandInSide = 64;
-
-/// Eval mode for as long as it lives. Afterwards each module is in its own mode again: frozen layers have another.
-class EvalScope {
- public:
-  explicit EvalScope(Detector& model) {
-    for (const auto& module : model.modules()) modes_.emplace_back(module, module->is_training());
-    model.eval();
-  }
-  ~EvalScope() {
-    // train() reaches the modules below too, which come later in the list.
-    for (const auto& [module, training] : modes_) module->train(training);
-  }
-  EvalScope(const EvalScope&) = delete;
-  EvalScope& operator=(const EvalScope&) = delete;
-
- private:
-  std::vector<std::pair<std::shared_ptr<torch::nn::Module>, bool>> modes_;
-};
 
 /// The part that rank `rank` of `world_size` takes of each global batch.
 std::vector<std::vector<int64_t>> slices(int64_t samples, int64_t batch, int world_size, int rank) {
@@ -41,7 +21,7 @@ std::vector<std::vector<int64_t>> slices(int64_t samples, int64_t batch, int wor
 
 /// The metrics of all ranks' images; computed by rank 0 alone, so that all agree to the bit.
 void merge_metrics(const Evaluator& own, int nc, Communicator& ranks, ValidationResult& result) {
-  const std::vector<at::Tensor> packed = ranks.gather_rows(own.pack());
+  const std::vector<at::Tensor> packed = ranks.gather_rows(own.pack(), "detections");
   const at::Tensor summary = at::zeros({4}, at::kDouble);
   if (ranks.rank() == 0) {
     Evaluator all(nc);
@@ -49,7 +29,7 @@ void merge_metrics(const Evaluator& own, int nc, Communicator& ranks, Validation
     const Metrics& metrics = result.details.emplace(all.compute());
     summary.copy_(at::tensor({metrics.precision, metrics.recall, metrics.map50, metrics.map50_95}, at::kDouble));
   }
-  ranks.broadcast({summary});
+  ranks.broadcast({summary}, "metrics");
   const auto value = summary.accessor<double, 1>();
   result.metrics = {value[0], value[1], value[2], value[3]};
 }
@@ -67,16 +47,12 @@ at::Tensor ground_truth(const Batch& batch, int64_t image) {
 LossTerms terms_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
                          std::vector<at::Tensor>* raw_out) {
   const auto height = static_cast<int>(batch.images.size(2)), width = static_cast<int>(batch.images.size(3));
+  // A rank without pictures computes too: the graph must reach every parameter, or the others would wait for this rank's
+  // gradients, and for its part of batch statistics, for ever.
   std::vector<at::Tensor> raw;
-  if (batch.images.size(0) > 0) {
+  {
     const AutocastScope autocast(device);
     raw = model.forward(network_input(batch.images, device));
-  } else {
-    // The stand-in must not touch the running statistics, and none of its outputs may count; but the graph must reach
-    // every parameter, or the others would wait for this rank's gradients for ever.
-    const EvalScope no_statistics(model);
-    raw = model.forward(at::zeros({1, 3, kStandInSide, kStandInSide}, at::TensorOptions().device(device.device)));
-    for (at::Tensor& map : raw) map = map.narrow(0, 0, 0);
   }
   LossTerms terms = loss.terms(raw, batch.targets.to(device.device, /*non_blocking=*/true), height, width);
   if (raw_out != nullptr) *raw_out = std::move(raw);
@@ -105,7 +81,7 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
                                 const std::function<void(int64_t, int64_t)>& progress,
                                 const std::function<void(const Corrupt&)>& on_corrupt) {
   const at::NoGradGuard no_grad;
-  loss_->set_sum_over_ranks([&ranks](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
+  loss_->set_sum_over_ranks([&ranks](at::Tensor tensor) { return ranks.sum(std::move(tensor), "normalisers of the validation loss"); });
   std::vector<std::vector<int64_t>> whole_batches;
   if (rect_) whole_batches = slices(data_.size(), batch_, 1, 0);
   loader_.start(1, slices(data_.size(), batch_, ranks.world_size(), ranks.rank()), std::nullopt,
@@ -131,7 +107,7 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
   }
   ValidationResult result;
   // Each rank's items are world_size times its share (see DetectionLoss): their mean over the ranks is the batch's.
-  const at::Tensor mean = ranks.sum(items.to(at::kCPU, at::kDouble)) / (static_cast<double>(ranks.world_size()) *
+  const at::Tensor mean = ranks.sum(items.to(at::kCPU, at::kDouble), "validation loss") / (static_cast<double>(ranks.world_size()) *
                                                                        static_cast<double>(std::max<int64_t>(done, 1)));
   result.loss = named_items(model.family(), mean);
   merge_metrics(evaluator, model.nc(), ranks, result);

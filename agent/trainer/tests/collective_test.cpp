@@ -8,35 +8,19 @@
 #include <functional>
 #include <thread>
 
-#include "ema.h"
 #include "exit_code.h"
 #include "free_port.h"
 #include "loss.h"
 #include "model.h"
-#include "optim.h"
+#include "on_ranks.h"
 #include "sample_order.h"
 
 namespace tenfold {
 namespace {
 
-using testing::free_port;
-
-/// Runs `work` on `world_size` ranks, each a thread of its own.
-void on_ranks(int world_size, const std::function<void(Communicator&)>& work, int64_t generation = 1) {
-  const int port = free_port();
-  std::vector<std::thread> threads;
-  for (int rank = world_size - 1; rank >= 0; --rank) {  // the host last: the others must wait for it
-    threads.emplace_back([=, &work] {
-      const auto ranks = join({.port = port,
-                               .rank = rank,
-                               .world_size = world_size,
-                               .generation = generation,
-                               .timeout = std::chrono::seconds(60)});
-      work(*ranks);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
+using ::tenfold::testing::copy_of;
+using ::tenfold::testing::free_port;
+using ::tenfold::testing::on_ranks;
 
 TEST(Collective, OneRankAloneExchangesNothing) {
   const auto ranks = alone();
@@ -126,15 +110,6 @@ std::vector<at::Tensor> gradients(Communicator& ranks, Detector& model, const at
   std::vector<at::Tensor> grads;
   for (const at::Tensor& parameter : trainable) grads.push_back(parameter.grad().clone());
   return grads;
-}
-
-std::shared_ptr<Detector> copy_of(const Detector& model) {
-  const at::NoGradGuard no_grad;
-  auto copy = build_detector(model.spec(), model.nc());
-  const auto from = named_state(model);
-  const auto to = named_state(*copy);
-  for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
-  return copy;
 }
 
 TEST(Collective, TwoRanksHaveTheGradientsOfOne) {

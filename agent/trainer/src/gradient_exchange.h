@@ -1,0 +1,22 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collective.h"
+#include "stall_watch.h"
+
+namespace tenfold {
+
+/// Averages gradients in buckets by c10d's Reducer: a bucket travels as soon as it is full, while the backward pass still
+/// computes others. `watch` must outlive it.
+std::unique_ptr<GradientExchange> bucketed_exchange(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch,
+                                                    std::vector<at::Tensor> parameters,
+                                                    const std::vector<std::string>& names,
+                                                    GradientCompression compression);
+
+}  // namespace tenfold

@@ -1,0 +1,70 @@
+import {execFile} from 'node:child_process';
+import {availableParallelism} from 'node:os';
+import * as path from 'node:path';
+import {parseArgs, promisify} from 'node:util';
+import {packageRoot} from '../../shared/packageRoot.js';
+import {freePort} from '../support/freePort.js';
+
+/**
+ * `npm run bench:exchange`: how much of the exchange of gradients is hidden behind the backward pass.
+ *
+ * A step of all ranks is timed in four ways that take turns: without any exchange; with all gradients in one message after the backward pass;
+ * with buckets that travel while the backward pass goes on; and with these in bfloat16. What the second takes longer than the first is the cost
+ * of the communication; what the third still takes longer is the part that is not hidden.
+ */
+
+const HELP = `npm run bench:exchange -- [options]
+  --model NAME    yolov8n     --imgsz N    160
+  --ranks N       2           --images N   4, of a rank
+  --threads N     cores / ranks, of a rank
+  --rounds N      15, of which the medians count`;
+
+const BUILD = path.join(packageRoot, 'agent/trainer/build');
+const run = promisify(execFile);
+
+interface Measured {
+  readonly backend: string;
+  readonly device: string;
+  readonly gradient_bytes: number;
+  readonly ms: Readonly<Record<'compute' | 'at_once' | 'overlapped' | 'overlapped_bf16', number>>;
+}
+
+const text = {type: 'string'} as const;
+const {values} = parseArgs({
+  options: {help: {type: 'boolean', short: 'h'}, model: text, imgsz: text, ranks: text, images: text, threads: text, rounds: text},
+});
+if (values.help) console.log(HELP);
+else report(await measure());
+
+async function measure(): Promise<Measured> {
+  await run('cmake', ['--build', BUILD, '--target', 'tenfold-trainer-exchange']);
+  const {model = 'yolov8n', imgsz = '160', images = '4', rounds = '15', ranks = '2'} = values;
+  const threads = values.threads ?? String(Math.max(1, Math.floor(availableParallelism() / Number(ranks))));
+  const port = String(await freePort());
+  const outputs = await Promise.all(
+    Array.from({length: Number(ranks)}, (_, rank) => {
+      const rendezvous = {RANK: String(rank), LOCAL_RANK: String(rank), MASTER_ADDR: '127.0.0.1', MASTER_PORT: port};
+      const env = {...process.env, ...rendezvous, WORLD_SIZE: ranks, LOCAL_WORLD_SIZE: ranks, GROUP_RANK: '0', OMP_NUM_THREADS: threads};
+      return run(path.join(BUILD, 'tenfold-trainer-exchange'), [model, imgsz, images, rounds], {env});
+    }),
+  );
+  console.log(
+    `${model}, ${ranks} ranks with ${threads} thread(s) and ${images} images of ${imgsz} x ${imgsz} each, medians of ${rounds} steps`,
+  );
+  return JSON.parse(outputs[0]!.stdout) as Measured;
+}
+
+function report({backend, device, gradient_bytes, ms}: Measured): void {
+  const communication = ms.at_once - ms.compute;
+  const line = (name: string, value: number, comment = '') =>
+    console.log(`  ${name.padEnd(42)} ${value.toFixed(1).padStart(8)} ms ${comment}`);
+  const hidden = (value: number): string => {
+    const share = 1 - (value - ms.compute) / communication;
+    return `${(100 * share).toFixed(0)} % of the communication is hidden`;
+  };
+  console.log(`  ${backend} on ${device}, ${(gradient_bytes / 2 ** 20).toFixed(1)} MiB of gradients`);
+  line('forward and backward, no exchange', ms.compute);
+  line('one message after the backward pass', ms.at_once, `communication takes ${communication.toFixed(1)} ms`);
+  line('buckets during the backward pass', ms.overlapped, hidden(ms.overlapped));
+  line('the same in bfloat16', ms.overlapped_bf16, hidden(ms.overlapped_bf16));
+}
