@@ -3,11 +3,20 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace tenfold {
 
-Ema::Ema(const Detector& model, std::shared_ptr<Detector> average) : average_(std::move(average)) {
+double published_decay(int64_t updates) { return 0.9999 * (1 - std::exp(-static_cast<double>(updates) / 2000)); }
+
+double history_decay(int64_t updates) {
+  const auto n = static_cast<double>(updates);
+  return std::max(published_decay(updates), std::min((1 + n) / (10 + n), 0.9999));
+}
+
+Ema::Ema(const Detector& model, std::shared_ptr<Detector> average, DecayRamp ramp)
+    : average_(std::move(average)), ramp_(ramp) {
   const at::NoGradGuard no_grad;
   const auto from = named_state(model);
   const auto to = named_state(*average_);
@@ -21,12 +30,10 @@ Ema::Ema(const Detector& model, std::shared_ptr<Detector> average) : average_(st
   average_->eval();
 }
 
-double Ema::decay_at(int64_t updates) { return 0.9999 * (1 - std::exp(-static_cast<double>(updates) / 2000)); }
-
 void Ema::update() {
   const at::NoGradGuard no_grad;
   ++updates_;
-  at::_foreach_lerp_(to_, from_, 1 - decay_at(updates_));
+  at::_foreach_lerp_(to_, from_, 1 - ramp_(updates_));
 }
 
 std::vector<std::pair<std::string, at::Tensor>> named_state(const torch::nn::Module& model) {

@@ -130,9 +130,12 @@ TEST(ClipGradients, TakesTheScaleOfTheLossOut) {
 }
 
 TEST(Ema, DecayGrowsWithTheNumberOfUpdates) {
-  EXPECT_DOUBLE_EQ(Ema::decay_at(0), 0);
-  EXPECT_NEAR(Ema::decay_at(2000), 0.9999 * (1 - 1 / M_E), 1e-12);
-  EXPECT_NEAR(Ema::decay_at(1'000'000), 0.9999, 1e-12);
+  EXPECT_DOUBLE_EQ(published_decay(0), 0);
+  EXPECT_NEAR(published_decay(2000), 0.9999 * (1 - 1 / M_E), 1e-12);
+  EXPECT_NEAR(published_decay(1'000'000), 0.9999, 1e-12);
+  EXPECT_DOUBLE_EQ(history_decay(0), 0.1);
+  EXPECT_DOUBLE_EQ(history_decay(390), 391.0 / 400) << "looks back 44 steps";
+  for (const int64_t updates : {20'000, 1'000'000}) EXPECT_DOUBLE_EQ(history_decay(updates), published_decay(updates));
 }
 
 TEST(Ema, FollowsWeightsAndRunningStatistics) {
@@ -146,7 +149,7 @@ TEST(Ema, FollowsWeightsAndRunningStatistics) {
   weight(*model).add_(1);
   mean(*model).fill_(2);
   ema.update();
-  const double share = 1 - Ema::decay_at(1);
+  const double share = 1 - history_decay(1);
   EXPECT_TRUE(at::allclose(weight(*ema.model()), before + share, 1e-5, 1e-6));
   EXPECT_TRUE(at::allclose(mean(*ema.model()), at::full_like(mean(*model), 2 * share), 1e-5, 1e-6));
 }

@@ -368,7 +368,7 @@ TEST_P(PublishedModel, TakesTheSameSteps) {
   detector->train();
   Tensors start;
   for (const auto& [key, value] : state_of(*detector)) start.emplace(key, value.detach().clone());
-  Ema ema(*detector, detector_with_weights(vectors_));
+  Ema ema(*detector, detector_with_weights(vectors_), published_decay);
   const auto optimizer = make_sgd(group_parameters(*detector), sgd.at("weight_decay").get<double>());
   const double lr = sgd.at("lr");
   const StepRates rates{.lr = {lr, lr, lr}, .momentum = sgd.at("momentum")};
