@@ -81,7 +81,7 @@ const fields = {
   fliplr: ratio.default(0.5),
   mosaic: ratio.default(1),
   mixup: ratio.default(0),
-  /** Batches as the least rectangle that holds their pictures, in validation as well; training is then without mosaic and mixup. */
+  /** Training batches, too, as the least rectangle that holds their pictures, as validation has them; without mosaic and mixup then. */
   rect: z.boolean().default(false),
   /** Whether each epoch ends with a validation. */
   val: z.boolean().default(true),

@@ -12,6 +12,7 @@
 #include "file_io.h"
 #include "loader.h"
 #include "validate.h"
+#include "validation_order.h"
 
 namespace tenfold {
 namespace {
@@ -19,7 +20,8 @@ namespace {
 constexpr const char* kValText = R"(Measures a detector on a split of a data set. The table on stdout has, over all classes and for each, precision and recall at
 IoU 0.50 (at the confidence where the mean F1 is best), and average precision as pycocotools computes it: at IoU 0.50, and
 the mean over IoU 0.50 to 0.95. ap=published takes it as the published YOLO trainers do, which is a little higher: to
-compare with their figures. A picture that cannot be read is named, and counts as one in which nothing is found.)";
+compare with their figures. As in a training's validation, the network sees the least rectangle that holds a batch's
+pictures with a small margin; --square shows it squares. A picture that cannot be read is named, and counts as one in which nothing is found.)";
 
 struct Evaluation {
   Metrics metrics;
@@ -46,7 +48,7 @@ void show_progress(int64_t done, int64_t total) {
 /// What an evaluation is asked for.
 struct EvaluationOptions {
   int64_t batch = 16;
-  bool rect = false;
+  bool square = false;
   ApRule ap = ApRule::coco;
   DetectOptions detect;
 };
@@ -61,15 +63,9 @@ ApRule ap_rule(const CommandArguments& arguments) {
 Evaluation evaluate(RunningDetector& detector, const Dataset& data, const EvaluationOptions& options) {
   const at::NoGradGuard no_grad;
   Detector& model = *detector.loaded.model;
-  std::vector<std::vector<int64_t>> batches;
-  for (int64_t id = 0; id < data.size(); ++id) {
-    if (id % options.batch == 0) batches.emplace_back();
-    batches.back().push_back(id);
-  }
+  const auto batches = batches_of(by_shape(data), options.batch);
   Loader loader(data, {.imgsz = detector.imgsz, .threads = usual_threads(), .prefetch = 2, .cache_bytes = 0, .folder = nullptr});
-  std::vector<std::vector<int64_t>> shaped_by;
-  if (options.rect) shaped_by = batches;
-  loader.start(1, std::move(batches), std::nullopt, std::move(shaped_by));
+  loader.start(1, batches, std::nullopt, options.square ? std::vector<std::vector<int64_t>>{} : batches);
   Evaluator evaluator(model.nc());
   Evaluation evaluation;
   int64_t done = 0;
@@ -133,7 +129,7 @@ int validate_weights(const CommandArguments& arguments) {
   const auto conf = arguments.number("conf", 0, 1);
   const auto iou = arguments.number("iou", 0, 1);
   const EvaluationOptions options{.batch = arguments.integer("batch", 1, 1024).value_or(16),
-                                  .rect = arguments.flag("rect"),
+                                  .square = arguments.flag("square"),
                                   .ap = ap_rule(arguments),
                                   .detect = {.conf = static_cast<float>(conf.value_or(0.001)),
                                              .iou = static_cast<float>(iou.value_or(0.7)),
@@ -160,7 +156,7 @@ Command val_command() {
                       {"batch", "N", "pictures at a time (16)"},
                       {"conf", "X", "least score of a detection (0.001)"},
                       {"iou", "X", "most overlap with a better box of the same class (0.7)"},
-                      {"rect", "", "batches as the least rectangle that holds their pictures"},
+                      {"square", "", "show the network squares, as an exported one sees them, not a batch's least rectangle"},
                       {"ap", "RULE", "average precision as coco or as published YOLO trainers take it (coco)"},
                       {"device", "NAME", "auto, cpu, cuda or cuda:N (auto)"},
                       {"json", "FILE", "write the metrics there as well"},

@@ -141,11 +141,13 @@ class Run {
     for (const int64_t id : shaped_by_[index]) {
       const auto size = store_.fitted_size(id);
       if (!size) continue;  // corrupt: it fits anywhere
-      least.width = std::max(least.width, whole_steps(size->width));
-      least.height = std::max(least.height, whole_steps(size->height));
+      least.width = std::max(least.width, whole_steps(size->width + margin()));
+      least.height = std::max(least.height, whole_steps(size->height + margin()));
     }
     return least;
   }
+
+  int margin() const { return augment_ ? 0 : kShapeStep / 2; }
 
   static int whole_steps(int side) { return (side + kShapeStep - 1) / kShapeStep * kShapeStep; }
 

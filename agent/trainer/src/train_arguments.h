@@ -63,7 +63,7 @@ struct TrainArguments {
   double fliplr = 0.5;
   double mosaic = 1.0;
   double mixup = 0.0;
-  bool rect = false;  // batches as the least rectangle that holds their pictures; without mosaic and mixup
+  bool rect = false;  // training batches, too, as the least rectangle that holds their pictures; without mosaic and mixup
   bool val = true;  // whether each epoch ends with a validation
 };
 

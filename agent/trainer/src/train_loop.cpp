@@ -46,7 +46,7 @@ int64_t validation_batch(const Training& t) { return std::min(t.args.batch, t.de
 void open_validation(Training& t) {
   if (!t.args.val || t.validator) return;
   t.validator = std::make_unique<Validator>(open_validation_data(t.config), static_cast<int>(t.args.imgsz),
-                                            validation_batch(t), t.loader_threads, new_loss(t), t.args.rect,
+                                            validation_batch(t), t.loader_threads, new_loss(t),
                                             picture_cache(t.args.cache, kValidationCacheShare / t.env.local_world_size));
   if (t.validator->data().size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "sample_order.h"
+#include "validation_order.h"
 
 namespace tenfold {
 namespace {
@@ -11,10 +12,13 @@ namespace {
 constexpr float kEvaluationConfidence = 0.001F;
 
 /// The part that rank `rank` of `world_size` takes of each global batch.
-std::vector<std::vector<int64_t>> slices(int64_t samples, int64_t batch, int world_size, int rank) {
+std::vector<std::vector<int64_t>> slices(const std::vector<int64_t>& order, int64_t batch, int world_size, int rank) {
+  const auto samples = static_cast<int64_t>(order.size());
   std::vector<std::vector<int64_t>> all;
   for (int64_t offset = 0; offset < samples; offset += batch) {
-    all.push_back(rank_positions(samples, batch, offset, world_size, rank));
+    std::vector<int64_t> ids = rank_positions(samples, batch, offset, world_size, rank);
+    for (int64_t& id : ids) id = order[static_cast<size_t>(id)];
+    all.push_back(std::move(ids));
   }
   return all;
 }
@@ -65,11 +69,11 @@ LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batc
   return loss.divide(terms, loss.over_ranks(terms.normalisers));
 }
 
-Validator::Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss, bool rect,
+Validator::Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss,
                      PictureCache cache)
     : data_(data),
       batch_(batch),
-      rect_(rect),
+      order_(by_shape(data)),
       loader_(std::move(data), {.imgsz = imgsz,
                                 .threads = threads,
                                 .prefetch = 2,
@@ -82,10 +86,7 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
                                 const std::function<void(const Corrupt&)>& on_corrupt) {
   const at::NoGradGuard no_grad;
   loss_->set_sum_over_ranks([&ranks](at::Tensor tensor) { return ranks.sum(std::move(tensor), "normalisers of the validation loss"); });
-  std::vector<std::vector<int64_t>> whole_batches;
-  if (rect_) whole_batches = slices(data_.size(), batch_, 1, 0);
-  loader_.start(1, slices(data_.size(), batch_, ranks.world_size(), ranks.rank()), std::nullopt,
-                std::move(whole_batches));
+  loader_.start(1, slices(order_, batch_, ranks.world_size(), ranks.rank()), std::nullopt, batches_of(order_, batch_));
   Evaluator evaluator(model.nc());
   const DetectOptions options{.conf = kEvaluationConfidence, .multi_label = true};
   const auto item_count = static_cast<int64_t>(loss_item_names(model.family()).size());

@@ -41,8 +41,8 @@ struct ValidationResult {
 /// same on every rank, and the result does not depend on their number.
 class Validator {
  public:
-  /// With `rect` the network sees each batch as the least rectangle that holds its pictures, not as squares.
-  Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss, bool rect = false,
+  /// The network sees each batch as a rectangle that holds its pictures, with a margin (see Loader::start).
+  Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss,
             PictureCache cache = {});
 
   /// `model` must be in eval mode. `progress(done, total)` is called now and then, in images of all ranks. Corrupt
@@ -56,7 +56,7 @@ class Validator {
  private:
   Dataset data_;
   int64_t batch_;
-  bool rect_;
+  std::vector<int64_t> order_;
   Loader loader_;
   std::unique_ptr<DetectionLoss> loss_;
 };

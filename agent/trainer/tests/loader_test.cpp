@@ -9,6 +9,7 @@
 #include "batch_picture.h"
 #include "data_fixtures.h"
 #include "sample_order.h"
+#include "validation_order.h"
 
 namespace tenfold {
 namespace {
@@ -166,9 +167,11 @@ TEST_F(LoaderTest, WithoutAugmentationPicturesAreLetterboxed) {
 // --- Rectangles. Scenes 0..3 of four are 96x72, 64x96, 80x80 and 150x60: 64x48, 43x64, 64x64 and 64x26 here.
 
 TEST_F(LoaderTest, ARectangleIsTheLeastThatHoldsItsPictures) {
+  AugmentOptions still;
+  still.mosaic = still.hsv_h = still.hsv_s = still.hsv_v = still.translate = still.scale = still.fliplr = 0;
   Loader loader(dataset_, options(2));
   const Batches batches{{3, 7}, {0, 3}, {1}, {2, 3}};
-  loader.start(1, batches, std::nullopt, batches);
+  loader.start(1, batches, still, batches);
   const auto made = all(loader);
   ASSERT_EQ(made.size(), 4U);
   EXPECT_EQ(made[0].images.sizes(), (at::IntArrayRef{2, 3, 32, 64}));
@@ -178,9 +181,39 @@ TEST_F(LoaderTest, ARectangleIsTheLeastThatHoldsItsPictures) {
   // The object of scene 3, half of the picture wide and 0.6 of its 26 rows high, in the middle of 64 x 32.
   EXPECT_NEAR(made[0].targets[0][4].item<float>(), 0.5, 0.01);
   EXPECT_NEAR(made[0].targets[0][5].item<float>(), 0.6 * 26 / 32, 0.01);
-  EXPECT_EQ(made[0].letterbox[0].pad_x, 0);
-  EXPECT_EQ(made[0].letterbox[0].pad_y, 3);
   EXPECT_EQ(made[0].images[0][0][2][32].item<int>(), 114);
+}
+
+TEST_F(LoaderTest, RectanglesOfAValidationHaveAMargin) {
+  Loader loader(dataset_, options(2));
+  const Batches batches{{3, 7}, {0, 3}, {1}, {2, 3}};
+  loader.start(1, batches, std::nullopt, batches);
+  const auto made = all(loader);
+  ASSERT_EQ(made.size(), 4U);
+  EXPECT_EQ(made[0].images.sizes(), (at::IntArrayRef{2, 3, 64, 96}));
+  EXPECT_EQ(made[1].images.sizes(), (at::IntArrayRef{2, 3, 64, 96}));
+  EXPECT_EQ(made[2].images.sizes(), (at::IntArrayRef{1, 3, 96, 64}));
+  EXPECT_EQ(made[3].images.sizes(), (at::IntArrayRef{2, 3, 96, 96}));
+  // The object of scene 3, half of the picture's 64 columns wide and 0.6 of its 26 rows high, in the middle of 96 x 64.
+  EXPECT_NEAR(made[0].targets[0][4].item<float>(), 0.5 * 64 / 96, 0.01);
+  EXPECT_NEAR(made[0].targets[0][5].item<float>(), 0.6 * 26 / 64, 0.01);
+  EXPECT_EQ(made[0].letterbox[0].pad_x, 16);
+  EXPECT_EQ(made[0].letterbox[0].pad_y, 19);
+}
+
+TEST_F(LoaderTest, AValidationGoesFromWidePicturesToTallOnesInBatches) {
+  const std::vector<int64_t> order = by_shape(dataset_);
+  ASSERT_EQ(order.size(), static_cast<size_t>(dataset_.size()));
+  std::vector<int64_t> ids = order;
+  std::ranges::sort(ids);
+  for (size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(ids[i], static_cast<int64_t>(i));
+  const auto shape = [&](int64_t id) { return static_cast<double>(dataset_.sample(id).height) / dataset_.sample(id).width; };
+  for (size_t i = 1; i < order.size(); ++i) {
+    EXPECT_TRUE(shape(order[i - 1]) < shape(order[i]) || (shape(order[i - 1]) == shape(order[i]) && order[i - 1] < order[i]));
+  }
+  const Batches batches = ::tenfold::batches_of(order, 4);
+  EXPECT_EQ(batches.front(), (std::vector<int64_t>(order.begin(), order.begin() + 4)));
+  EXPECT_EQ(batches.size(), (order.size() + 3) / 4);
 }
 
 TEST_F(LoaderTest, EveryRankGivesAGlobalBatchTheSameRectangle) {

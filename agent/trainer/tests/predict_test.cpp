@@ -160,8 +160,9 @@ TEST_F(Detecting, ValPrintsATableAndWritesJson) {
     testing::write_file(data / ("labels/val/" + stem + ".txt"), labels[i]);
   }
   testing::write_file(data / "data.yaml", std::string("train: images/val\nval: images/val\nnames: [red, green, blue]\n"));
+  // The one box lies at a fixed place of the input, in the middle where that is the picture's square.
   const auto [code, output] = run_trainer({"val", weights_.string(), "data=" + (data / "data.yaml").string(), "batch=3",
-                                           "--json", (folder_ / "metrics.json").string()});
+                                           "--square", "--json", (folder_ / "metrics.json").string()});
   ASSERT_EQ(code, 0) << output;
   EXPECT_TRUE(mentions(output, "class                      labels         P         R     mAP50  mAP50-95"));
   EXPECT_TRUE(mentions(output, "red                             2"));
@@ -173,6 +174,21 @@ TEST_F(Detecting, ValPrintsATableAndWritesJson) {
   EXPECT_NEAR(metrics["map50"], 0.5, 1e-9);
   EXPECT_NEAR(metrics["map50_95"], 0.5, 1e-9);
   EXPECT_EQ(metrics["classes"][0]["ap"].size(), 10U);
+}
+
+TEST_F(Detecting, ValTakesAveragePrecisionByTheRuleAsked) {
+  testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "data/labels/a.txt", std::string("0 0.5 0.5 0.5 0.5\n0 0.1 0.1 0.1 0.1\n"));
+  testing::write_file(folder_ / "data/data.yaml", std::string("train: images\nval: images\nnames: [red, green, blue]\n"));
+  const auto map50 = [&](const std::string& rule) {
+    const auto [code, output] = run_trainer({"val", weights_.string(), "data=" + (folder_ / "data/data.yaml").string(),
+                                             "--square", "ap=" + rule, "--json", (folder_ / "metrics.json").string()});
+    EXPECT_EQ(code, rule == "mine" ? static_cast<int>(ExitCode::usage) : 0) << output;
+    return Json::parse(read(folder_ / "metrics.json"))["map50"].get<double>();
+  };
+  EXPECT_NEAR(map50("coco"), 51 / 101.0, 1e-6) << "precision 1 at recalls 0, 0.01, …, 0.50";
+  EXPECT_NEAR(map50("published"), 0.75, 0.01) << "and a straight line down from there";
+  map50("mine");
 }
 
 TEST_F(Detecting, ValSaysWhatDoesNotFit) {
