@@ -21,7 +21,8 @@ constexpr const char* kValText = R"(Measures a detector on a split of a data set
 IoU 0.50 (at the confidence where the mean F1 is best), and average precision as pycocotools computes it: at IoU 0.50, and
 the mean over IoU 0.50 to 0.95. ap=published takes it as the published YOLO trainers do, which is a little higher: to
 compare with their figures. As in a training's validation, the network sees the least rectangle that holds a batch's
-pictures with a small margin; --square shows it squares. A picture that cannot be read is named, and counts as one in which nothing is found.)";
+pictures with a small margin; --square shows it squares. A picture that cannot be read is named, and counts as one in
+which nothing is found.)";
 
 struct Evaluation {
   Metrics metrics;
