@@ -9,6 +9,8 @@
 
 #include <string>
 
+#include "convolution.h"
+
 namespace tenfold {
 namespace {
 
@@ -48,7 +50,7 @@ at::Tensor Conv::forward(const at::Tensor& x) {
                         options_.groups);
     return options_.activation ? at::silu_(y) : y;
   }
-  const auto y = bn_->forward(conv_->forward(x));
+  const auto y = bn_->forward(convolve(*conv_, x));
   return options_.activation ? at::silu(y) : y;
 }
 

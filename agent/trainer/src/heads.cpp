@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "blocks_compact.h"
+#include "convolution.h"
 
 namespace tenfold {
 namespace {
@@ -86,7 +87,7 @@ HeadBranch::HeadBranch(std::vector<std::shared_ptr<Block>> blocks, int64_t hidde
 at::Tensor HeadBranch::forward(const at::Tensor& x) {
   auto y = x;
   for (const auto& block : blocks_) y = block->forward(y);
-  return last->forward(y);
+  return is_training() ? convolve(*last, y) : last->forward(y);
 }
 
 std::vector<at::Tensor> DecoupledBranches::forward(const std::vector<at::Tensor>& inputs) const {
@@ -147,7 +148,8 @@ AnchorDetect::AnchorDetect(const std::vector<int64_t>& channels, const std::vect
 std::vector<at::Tensor> AnchorDetect::forward(const std::vector<at::Tensor>& inputs) {
   std::vector<at::Tensor> raw;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto map = convs_[i]->forward(inputs[i]);  // a view of it in another order does
+    const auto map = is_training() ? convolve(*convs_[i], inputs[i]) : convs_[i]->forward(inputs[i]);
+    // A view of it in another order does.
     raw.push_back(map.unflatten(1, {layout_.anchors.size(1), 5 + layout_.nc}).permute({0, 1, 3, 4, 2}));
   }
   return raw;

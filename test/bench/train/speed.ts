@@ -45,6 +45,7 @@ interface Round {
   readonly loopAmp: number;
   readonly loopCached: number;
   readonly twoRanks: number;
+  readonly twoRanksCached: number;
 }
 
 async function oneRound(args: BenchArguments, folder: string): Promise<Round> {
@@ -56,7 +57,17 @@ async function oneRound(args: BenchArguments, folder: string): Promise<Round> {
   const loopAmp = await loop('amp', {amp: 'auto', cache: 'off'});
   const loopCached = await loop('cached', {amp: 'off', cache: 'ram'});
   const twoRanks = await loop('two', {amp: 'off', cache: 'off'}, 2);
-  return {plain: await forwardBackward(args, PLAIN), fp32: mean([before, after]), amp, loop: fromDisk, loopAmp, loopCached, twoRanks};
+  const twoRanksCached = await loop('two-cached', {amp: 'off', cache: 'ram'}, 2);
+  return {
+    plain: await forwardBackward(args, PLAIN),
+    fp32: mean([before, after]),
+    amp,
+    loop: fromDisk,
+    loopAmp,
+    loopCached,
+    twoRanks,
+    twoRanksCached,
+  };
 }
 
 /** Images a second of the network alone, forward and backward, one thread. */
@@ -98,4 +109,7 @@ function report(rounds: readonly Round[]): void {
     `  training from pictures in memory, fp32     ${rate('loopCached')}   ${ratio('loopCached', 'fp32')} of its forward + backward`,
   );
   console.log(`  two ranks, from JPEGs on disk, fp32        ${rate('twoRanks')}   ${ratio('twoRanks', 'loop')} of one rank`);
+  console.log(
+    `  two ranks, from pictures in memory, fp32   ${rate('twoRanksCached')}   ${ratio('twoRanksCached', 'loopCached')} of one rank`,
+  );
 }
