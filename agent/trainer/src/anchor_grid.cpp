@@ -25,10 +25,6 @@ AnchorGrid make_anchor_grid(const std::vector<at::Tensor>& raw, const std::vecto
   return grid;
 }
 
-at::Tensor full_precision(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kDouble ? tensor : tensor.to(at::kFloat);
-}
-
 at::Tensor by_anchor(const std::vector<at::Tensor>& raw) {
   std::vector<at::Tensor> rows;
   for (const auto& map : raw) rows.push_back(map.permute({0, 2, 3, 1}).flatten(1, 2));

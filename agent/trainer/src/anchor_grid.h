@@ -24,9 +24,6 @@ struct AnchorGrid {
 /// The grid of these head maps, on their device, in `dtype`.
 AnchorGrid make_anchor_grid(const std::vector<at::Tensor>& raw, const std::vector<int>& strides, at::ScalarType dtype);
 
-/// Single precision, unless it is double: what half-precision heads say is computed with in float.
-at::Tensor full_precision(const at::Tensor& tensor);
-
 /// Head maps (B, C, H, W) as one list of predictions by anchor, (B, A, C).
 at::Tensor by_anchor(const std::vector<at::Tensor>& raw);
 

@@ -78,8 +78,10 @@ struct SharedBatchNorm : torch::autograd::Function<SharedBatchNorm> {
       const at::Tensor excess = (own / own_count - all / count).to(weight.scalar_type());  // of the own means
       const at::Tensor gain = weight * inverse_std;
       const at::Tensor slope = gain * inverse_std * excess.narrow(0, 0, channels);
-      const at::Tensor offset = gain * excess.narrow(0, channels, channels) - slope * mean;
-      dx = at::addcmul(dx, x, by_channel(slope).to(x.scalar_type())).add_(by_channel(offset).to(x.scalar_type()));
+      const at::Tensor offset = gain * excess.narrow(0, channels, channels);
+      // In the statistics' precision, also where the map is in bfloat16: its mean may be far from zero.
+      const at::Tensor centred = x - by_channel(mean);
+      dx = at::addcmul(dx + by_channel(offset), centred, by_channel(slope)).to(x.scalar_type());
     }
     return {dx, dweight, dbias, {}, {}, {}};
   }

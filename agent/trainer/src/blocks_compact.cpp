@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "full_precision.h"
+
 namespace tenfold {
 namespace {
 
@@ -75,14 +77,20 @@ Attention::Attention(int64_t channels, int64_t heads)
   pe_ = register_module("pe", depthwise(channels, 3, /*activation=*/false));
 }
 
+/// Scaled dot-product attention (Vaswani et al., 2017) of queries and keys (B, heads, K, N) and values (B, heads, V, N),
+/// as large as these.
+at::Tensor Attention::attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) const {
+  const FullPrecisionScope scope;  // bfloat16 rounds the weights that softmax makes of large scores to a few steps
+  const auto scaled = full_precision(queries).transpose(2, 3) * (1.0 / std::sqrt(static_cast<double>(key_channels_)));
+  const auto weights = scaled.matmul(full_precision(keys)).softmax(-1);  // (B, heads, N, N)
+  return full_precision(values).matmul(weights.transpose(2, 3));
+}
+
 at::Tensor Attention::forward(const at::Tensor& x) {
   const auto parts = qkv_->forward(x).flatten(2).unflatten(1, {heads_, -1}).split_with_sizes(
       {key_channels_, key_channels_, value_channels_}, 2);  // each (B, heads, …, H * W)
-  const auto queries = parts[0].transpose(2, 3) * (1.0 / std::sqrt(static_cast<double>(key_channels_)));
-  const auto weights = queries.matmul(parts[1]).softmax(-1);  // (B, heads, H * W, H * W)
   const auto values = parts[2];
-  const auto seen = values.matmul(weights.transpose(2, 3)).reshape_as(x);
-  return proj_->forward(seen + pe_->forward(values.reshape_as(x)));
+  return proj_->forward(attend(parts[0], parts[1], values).reshape_as(x) + pe_->forward(values.reshape_as(x)));
 }
 
 int64_t PSA::heads_of(int64_t channels) { return std::max<int64_t>(1, channels / 2 / kHeadChannels); }

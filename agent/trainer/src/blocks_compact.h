@@ -49,6 +49,8 @@ class Attention : public Block {
   at::Tensor forward(const at::Tensor& x) override;
 
  private:
+  at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) const;
+
   int64_t heads_, value_channels_, key_channels_;  // of a head
   std::shared_ptr<Conv> qkv_, proj_, pe_;
 };

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "anchor_grid.h"
+#include "full_precision.h"
 #include "postprocess.h"
 
 namespace tenfold {

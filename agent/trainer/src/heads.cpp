@@ -87,7 +87,7 @@ HeadBranch::HeadBranch(std::vector<std::shared_ptr<Block>> blocks, int64_t hidde
 at::Tensor HeadBranch::forward(const at::Tensor& x) {
   auto y = x;
   for (const auto& block : blocks_) y = block->forward(y);
-  return is_training() ? convolve(*last, y) : last->forward(y);
+  return convolve_exactly(*last, y);
 }
 
 std::vector<at::Tensor> DecoupledBranches::forward(const std::vector<at::Tensor>& inputs) const {
@@ -148,7 +148,7 @@ AnchorDetect::AnchorDetect(const std::vector<int64_t>& channels, const std::vect
 std::vector<at::Tensor> AnchorDetect::forward(const std::vector<at::Tensor>& inputs) {
   std::vector<at::Tensor> raw;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto map = is_training() ? convolve(*convs_[i], inputs[i]) : convs_[i]->forward(inputs[i]);
+    const auto map = convolve_exactly(*convs_[i], inputs[i]);
     // A view of it in another order does.
     raw.push_back(map.unflatten(1, {layout_.anchors.size(1), 5 + layout_.nc}).permute({0, 1, 3, 4, 2}));
   }

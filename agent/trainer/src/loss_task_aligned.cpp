@@ -2,6 +2,7 @@
 
 #include "anchor_grid.h"
 #include "box.h"
+#include "full_precision.h"
 #include "loss_families.h"
 
 namespace tenfold {

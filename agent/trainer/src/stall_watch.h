@@ -53,7 +53,7 @@ class StallWatch {
   /// returns when on_stall was told of it, and at once where there is none.
   void let_verdict_come();
 
-  /// "collective 17 (gradients, bucket 1 of 3)": the oldest that is under way, or else the newest.
+  /// "collective 17 (gradients, bucket 1)": the oldest that is under way, or else the newest.
   std::string where() const;
 
  private:
