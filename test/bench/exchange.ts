@@ -4,6 +4,7 @@ import * as path from 'node:path';
 import {parseArgs, promisify} from 'node:util';
 import {packageRoot} from '../../shared/packageRoot.js';
 import {freePort} from '../support/freePort.js';
+import {rankEnvironment} from '../support/rankEnvironment.js';
 
 /**
  * `npm run bench:exchange`: how much of the exchange of gradients is hidden behind the backward pass.
@@ -40,11 +41,10 @@ async function measure(): Promise<Measured> {
   await run('cmake', ['--build', BUILD, '--target', 'tenfold-trainer-exchange']);
   const {model = 'yolov8n', imgsz = '160', images = '4', rounds = '15', ranks = '2'} = values;
   const threads = values.threads ?? String(Math.max(1, Math.floor(availableParallelism() / Number(ranks))));
-  const port = String(await freePort());
+  const port = await freePort();
   const outputs = await Promise.all(
     Array.from({length: Number(ranks)}, (_, rank) => {
-      const rendezvous = {RANK: String(rank), LOCAL_RANK: String(rank), MASTER_ADDR: '127.0.0.1', MASTER_PORT: port};
-      const env = {...process.env, ...rendezvous, WORLD_SIZE: ranks, LOCAL_WORLD_SIZE: ranks, GROUP_RANK: '0', OMP_NUM_THREADS: threads};
+      const env = {...process.env, ...rankEnvironment(rank, Number(ranks), port), OMP_NUM_THREADS: threads};
       return run(path.join(BUILD, 'tenfold-trainer-exchange'), [model, imgsz, images, rounds], {env});
     }),
   );

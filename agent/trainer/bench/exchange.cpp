@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <functional>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bench.h"
 #include "collective.h"
 #include "device.h"
 #include "model.h"
@@ -50,9 +50,8 @@ Replica make_replica(const Options& options, const RankEnvironment& env) {
   replica.device = choose_device("auto", "off", env.local_rank);
   at::manual_seed(0);
   replica.model = build_detector(load_model_spec(options.model), kClasses);
-  replica.model->to(replica.device.device);
+  place(*replica.model, replica.device);
   for (const at::Tensor& parameter : replica.model->parameters()) {
-    if (parameter.dim() == 4) at::Tensor(parameter).set_data(laid_out(parameter.detach(), replica.device.memory_format));
     if (parameter.requires_grad()) replica.trainable.push_back(parameter);
   }
   replica.model->train();
@@ -79,11 +78,6 @@ void average_at_once(Replica& r, Communicator& ranks) {
   }
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 /// Milliseconds of a step of all ranks, which begin it together; the ways take turns, so that each sees the same weather.
 std::map<std::string, double> time_in_turns(const Options& options, Replica& r, Communicator& ranks,
                                             const std::map<std::string, std::function<void()>>& ways) {
@@ -100,7 +94,7 @@ std::map<std::string, double> time_in_turns(const Options& options, Replica& r, 
     }
   }
   std::map<std::string, double> medians;
-  for (auto& [name, values] : times) medians[name] = median(values);
+  for (auto& [name, values] : times) medians[name] = bench::median(values);
   return medians;
 }
 
@@ -139,10 +133,5 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse({argv + 1, argv + argc}));
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 2;
-  }
+  return tenfold::bench::main_of({argv + 1, argv + argc}, [](const auto& words) { return run(parse(words)); });
 }

@@ -3,14 +3,13 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <string>
 #include <vector>
 
+#include "bench.h"
 #include "device.h"
 #include "model.h"
 
@@ -59,28 +58,20 @@ double timed_pass(tenfold::Detector& model, const at::Tensor& images, const tenf
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 int run(const Options& options) {
   tenfold::set_up_cpu(options.threads);
   tenfold::ComputeDevice device = tenfold::choose_device("auto", options.amp, 0);
   if (!options.channels_last) device.memory_format = at::MemoryFormat::Contiguous;
   at::manual_seed(0);
   const auto model = tenfold::build_detector(tenfold::load_model_spec(options.model), options.nc);
-  model->to(device.device);
-  for (const at::Tensor& tensor : model->parameters()) {
-    if (tensor.dim() == 4) at::Tensor(tensor).set_data(tenfold::laid_out(tensor.detach(), device.memory_format));
-  }
+  tenfold::place(*model, device);
   model->train();
   const at::Tensor images = at::randint(256, {options.batch, 3, options.imgsz, options.imgsz}, at::kByte);
   for (int i = 0; i < 2; ++i) timed_pass(*model, images, device);  // memory and kernels are there after that
   std::vector<double> seconds;
   const auto end = Clock::now() + std::chrono::duration<double>(options.seconds);
   while (seconds.size() < 3 || Clock::now() < end) seconds.push_back(timed_pass(*model, images, device));
-  const nlohmann::json result = {{"images_per_s", static_cast<double>(options.batch) / median(seconds)},
+  const nlohmann::json result = {{"images_per_s", static_cast<double>(options.batch) / tenfold::bench::median(seconds)},
                                  {"passes", seconds.size()},
                                  {"precision", device.autocast == at::kFloat ? "fp32" : "bf16"}};
   std::printf("%s\n", result.dump().c_str());
@@ -90,10 +81,5 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse({argv + 1, argv + argc}));
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 2;
-  }
+  return tenfold::bench::main_of({argv + 1, argv + argc}, [](const auto& words) { return run(parse(words)); });
 }

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "ema.h"
+#include "model.h"
 
 namespace tenfold {
 namespace {
@@ -60,9 +60,7 @@ RunningDetector open_detector(const CommandArguments& arguments) {
   if (running.imgsz % model.max_stride() != 0)
     arguments.fail("imgsz", "must be a multiple of the network's stride " + std::to_string(model.max_stride()) + ", not " +
                                 std::to_string(running.imgsz));
-  model.to(running.device.device);
-  for (const auto& [name, tensor] : named_state(model))
-    if (tensor.dim() == 4) at::Tensor(tensor).set_data(laid_out(tensor.detach(), running.device.memory_format));
+  place(model, running.device);
   return running;
 }
 

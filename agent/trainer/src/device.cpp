@@ -86,6 +86,15 @@ at::Tensor laid_out(const at::Tensor& tensor, at::MemoryFormat format) {
   return at::empty(tensor.sizes(), tensor.options().memory_format(format)).copy_(tensor);
 }
 
+void place(torch::nn::Module& network, const ComputeDevice& device) {
+  network.to(device.device);
+  const auto lay_out = [&](at::Tensor tensor) {
+    if (tensor.dim() == 4) tensor.set_data(laid_out(tensor.detach(), device.memory_format));
+  };
+  for (const at::Tensor& parameter : network.parameters()) lay_out(parameter);
+  for (const at::Tensor& buffer : network.buffers()) lay_out(buffer);
+}
+
 at::Tensor network_input(const at::Tensor& images, const ComputeDevice& device) {
   const at::Tensor moved = images.to(device.device, /*non_blocking=*/true);
   return moved.to(at::TensorOptions().dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/false, device.memory_format)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
 
 #include <string>
 
@@ -42,6 +43,9 @@ class AutocastScope {
 /// A copy whose strides are exactly those of the layout. `contiguous` leaves them as they are where sizes of 1 leave them
 /// open (1 x 1 kernels); gradients come in other strides then, and c10d's Reducer has to copy them.
 at::Tensor laid_out(const at::Tensor& tensor, at::MemoryFormat format);
+
+/// Moves a network's parameters and buffers to the device, in the device's layout.
+void place(torch::nn::Module& network, const ComputeDevice& device);
 
 /// uint8 (B, 3, H, W) pictures as the network takes them: on the device, float in 0..1.
 at::Tensor network_input(const at::Tensor& images, const ComputeDevice& device);

@@ -36,11 +36,4 @@ void Ema::update() {
   at::_foreach_lerp_(to_, from_, 1 - ramp_(updates_));
 }
 
-std::vector<std::pair<std::string, at::Tensor>> named_state(const torch::nn::Module& model) {
-  std::vector<std::pair<std::string, at::Tensor>> all;
-  for (const auto& item : model.named_parameters()) all.emplace_back(item.key(), item.value());
-  for (const auto& item : model.named_buffers()) all.emplace_back(item.key(), item.value());
-  return all;
-}
-
 }  // namespace tenfold

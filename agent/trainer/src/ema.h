@@ -43,7 +43,4 @@ class Ema {
   int64_t updates_ = 0;
 };
 
-/// All parameters, then all buffers, with their published names.
-std::vector<std::pair<std::string, at::Tensor>> named_state(const torch::nn::Module& model);
-
 }  // namespace tenfold

@@ -84,4 +84,11 @@ std::shared_ptr<Detector> build_detector(const ModelSpec& spec, int nc) {
   return std::make_shared<Detector>(spec, nc);
 }
 
+std::vector<std::pair<std::string, at::Tensor>> named_state(const torch::nn::Module& model) {
+  std::vector<std::pair<std::string, at::Tensor>> all;
+  for (const auto& item : model.named_parameters()) all.emplace_back(item.key(), item.value());
+  for (const auto& item : model.named_buffers()) all.emplace_back(item.key(), item.value());
+  return all;
+}
+
 }  // namespace tenfold

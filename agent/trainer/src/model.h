@@ -61,4 +61,7 @@ class Detector : public torch::nn::Module {
 /// A detector for `nc` classes in training mode on the CPU. Throws ModelError.
 std::shared_ptr<Detector> build_detector(const ModelSpec& spec, int nc);
 
+/// All parameters, then all buffers, with their published names.
+std::vector<std::pair<std::string, at::Tensor>> named_state(const torch::nn::Module& model);
+
 }  // namespace tenfold

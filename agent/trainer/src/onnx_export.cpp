@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include "ema.h"
+#include "model.h"
 #include "onnx_operators.h"
 #include "op_graph.h"
 #include "postprocess.h"

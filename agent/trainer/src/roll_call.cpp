@@ -50,37 +50,43 @@ class Talker {
   explicit Talker(RollCallState& state) : state_(state), store_(connect_to_store(state.rendezvous)) {}
 
   void run() {
-    while (wait_for_news()) {
-      exchange_calls();
-      if (own_) exchange_answers();
+    while (const auto news = wait_for_news()) {
+      exchange_calls(news->call);
+      if (own_) exchange_answers(news->answer);
     }
   }
 
  private:
-  /// Waits a little, or until this rank has something to tell. Returns false when it is over.
-  bool wait_for_news() {
+  /// What the store is to be told in this round.
+  struct News {
+    bool call;
+    bool answer;
+  };
+
+  /// Waits a little, or until this rank has something to tell. nullopt when it is over.
+  std::optional<News> wait_for_news() {
     std::unique_lock lock(state_.mutex);
     state_.changed.wait_for(lock, own_ ? kAnswerEvery : kListenEvery, [&] {
       return state_.over || (state_.called && !called_) || (state_.own && !own_);
     });
-    call_ = state_.called && !called_;
-    tell_ = state_.own && !own_;
+    if (state_.over) return std::nullopt;
+    const News news{.call = state_.called && !called_, .answer = state_.own && !own_};
     own_ = state_.own;
-    return !state_.over;
+    return news;
   }
 
-  void exchange_calls() {
+  void exchange_calls(bool call) {
     if (called_) return;
-    if (call_) store_->set(kCalled, bytes_of("called"));
-    called_ = call_ || store_->check({kCalled});
+    if (call) store_->set(kCalled, bytes_of("called"));
+    called_ = call || store_->check({kCalled});
     if (!called_) return;
     const std::lock_guard lock(state_.mutex);
     state_.called = true;
   }
 
-  void exchange_answers() {
+  void exchange_answers(bool answer) {
     const Rendezvous& rendezvous = state_.rendezvous;
-    if (tell_) store_->set(key_of(rendezvous.rank), bytes_of(to_text(*own_)));
+    if (answer) store_->set(key_of(rendezvous.rank), bytes_of(to_text(*own_)));
     for (int rank = 0; rank < rendezvous.world_size; ++rank) {
       if (!store_->check({key_of(rank)})) continue;
       const std::vector<uint8_t> text = store_->get(key_of(rank));
@@ -93,9 +99,7 @@ class Talker {
   RollCallState& state_;
   c10::intrusive_ptr<c10d::Store> store_;
   bool called_ = false;          // the store knows
-  bool call_ = false;            // the store is to be told
-  bool tell_ = false;            // so is where this rank stands
-  std::optional<Standing> own_;
+  std::optional<Standing> own_;  // as the store knows it
 };
 
 }  // namespace

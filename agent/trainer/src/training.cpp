@@ -128,14 +128,6 @@ int64_t transfer_weights(Detector& model, const std::filesystem::path& file) {
 
 int64_t class_count(const Training& t) { return static_cast<int64_t>(t.data->names().size()); }
 
-/// Moves a network to the device, in the device's layout.
-void place(Detector& model, const ComputeDevice& device) {
-  model.to(device.device);
-  for (const auto& [name, tensor] : named_state(model)) {
-    if (tensor.dim() == 4) at::Tensor(tensor).set_data(laid_out(tensor.detach(), device.memory_format));
-  }
-}
-
 void build_model(Training& t) {
   const int64_t nc = class_count(t);
   const ModelSpec spec = load_model_spec(t.config.arch);

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "ema.h"
+#include "model.h"
 #include "exit_code.h"
 
 namespace tenfold {

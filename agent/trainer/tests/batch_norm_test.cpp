@@ -13,6 +13,7 @@ namespace {
 
 using ::tenfold::testing::copy_of;
 using ::tenfold::testing::on_ranks;
+using ::tenfold::testing::slice_for;
 
 constexpr int kChannels = 5;
 /// Images of each rank; the second has none.
@@ -118,41 +119,26 @@ TEST(BatchNorm, IsTorchsOwnInEvalModeAndAlone) {
 
 // --- A whole network ------------------------------------------------------------------------------------------------
 
-struct Slice {
-  at::Tensor images, targets;
-};
-
 /// Images that differ in their number of objects, the last with none.
-Slice global_batch() {
+Batch global_batch() {
   at::manual_seed(3);
-  Slice batch{at::rand({6, 3, 64, 64}, at::kDouble), at::rand({8, 6}) * 0.4 + 0.3};
+  Batch batch;
+  batch.images = at::rand({6, 3, 64, 64}, at::kDouble);
+  batch.targets = at::rand({8, 6}) * 0.4 + 0.3;
   batch.targets.select(1, 0).copy_(at::tensor({0, 0, 1, 2, 2, 3, 4, 4}));
   batch.targets.select(1, 1).copy_(at::tensor({0, 1, 2, 0, 1, 2, 0, 1}));
   return batch;
 }
 
-/// Every W-th image, from the rank's on.
-Slice slice_for(const Slice& whole, const Communicator& ranks) {
-  Slice slice;
-  std::vector<at::Tensor> images, targets;
-  for (int64_t image = ranks.rank(); image < whole.images.size(0); image += ranks.world_size()) {
-    at::Tensor rows = whole.targets.index({whole.targets.select(1, 0) == image}).clone();
-    rows.select(1, 0).fill_(static_cast<double>(images.size()));
-    targets.push_back(rows);
-    images.push_back(whole.images[image]);
-  }
-  return {at::stack(images), at::cat(targets)};
-}
-
 /// In double precision, so that what is seen is the exchange's doing and not rounding's.
-std::vector<at::Tensor> network_gradients(Communicator& ranks, Detector& model, const Slice& batch) {
+std::vector<at::Tensor> network_gradients(Communicator& ranks, Detector& model, const Batch& batch) {
   model.to(at::kDouble);
   share_batch_statistics(model, &ranks);
   std::vector<at::Tensor> trainable;
   for (const at::Tensor& parameter : model.parameters()) {
     if (parameter.requires_grad()) trainable.push_back(parameter);
   }
-  const Slice own = slice_for(batch, ranks);
+  const Batch own = slice_for(batch, ranks);
   const auto loss = make_detection_loss(model.head_layout());
   loss->set_sum_over_ranks([&](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
   const auto exchange = ranks.exchange_gradients(trainable, {});
@@ -168,7 +154,7 @@ class NetworkWithSharedStatistics : public ::testing::TestWithParam<const char*>
 INSTANTIATE_TEST_SUITE_P(EveryFamily, NetworkWithSharedStatistics, ::testing::Values("yolov5n", "yolov8n", "yolov10n"));
 
 TEST_P(NetworkWithSharedStatistics, HasTheGradientsOfOneRankWithTheWholeBatch) {
-  const Slice batch = global_batch();
+  const Batch batch = global_batch();
   const auto model = build_detector(load_model_spec(GetParam()), 3);
   const std::array replicas = {copy_of(*model), copy_of(*model)};
   const std::vector<at::Tensor> expected = network_gradients(*alone(), *model, batch);

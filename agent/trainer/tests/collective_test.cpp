@@ -13,7 +13,6 @@
 #include "loss.h"
 #include "model.h"
 #include "on_ranks.h"
-#include "sample_order.h"
 
 namespace tenfold {
 namespace {
@@ -21,6 +20,7 @@ namespace {
 using ::tenfold::testing::copy_of;
 using ::tenfold::testing::free_port;
 using ::tenfold::testing::on_ranks;
+using ::tenfold::testing::slice_for;
 
 TEST(Collective, OneRankAloneExchangesNothing) {
   const auto ranks = alone();
@@ -93,19 +93,15 @@ std::vector<at::Tensor> gradients(Communicator& ranks, Detector& model, const at
   for (const at::Tensor& parameter : model.parameters()) {
     if (parameter.requires_grad()) trainable.push_back(parameter);
   }
-  const auto positions = rank_positions(images.size(0), images.size(0), 0, ranks.world_size(), ranks.rank());
-  std::vector<at::Tensor> own_targets;
-  for (size_t i = 0; i < positions.size(); ++i) {
-    at::Tensor rows = targets.index({targets.select(1, 0) == positions[i]}).clone();
-    rows.select(1, 0).fill_(static_cast<double>(i));
-    own_targets.push_back(rows);
-  }
+  Batch batch;
+  batch.images = images;
+  batch.targets = targets;
+  const Batch own = slice_for(batch, ranks);
   const auto loss = make_detection_loss(model.head_layout());
   loss->set_sum_over_ranks([&](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
   const auto exchange = ranks.exchange_gradients(trainable, {});
   exchange->before_forward();
-  const at::Tensor own = images.index_select(0, at::tensor(positions));
-  const LossResult result = (*loss)(model.forward(own), at::cat(own_targets), 64, 64);
+  const LossResult result = (*loss)(model.forward(own.images), own.targets, 64, 64);
   exchange->backward(result.total);
   std::vector<at::Tensor> grads;
   for (const at::Tensor& parameter : trainable) grads.push_back(parameter.grad().clone());

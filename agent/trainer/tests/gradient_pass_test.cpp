@@ -5,15 +5,15 @@
 
 #include <array>
 
-#include "ema.h"
+#include "model.h"
 #include "on_ranks.h"
-#include "sample_order.h"
 
 namespace tenfold {
 namespace {
 
 using testing::copy_of;
 using testing::on_ranks;
+using testing::slice_for;
 
 const ComputeDevice kPlain{};  // float, on the CPU
 const ComputeDevice kChannelsLast{.memory_format = at::MemoryFormat::ChannelsLast};
@@ -27,21 +27,6 @@ Batch random_batch() {
   batch.targets.select(1, 0).copy_(at::tensor({0, 0, 1, 2, 2, 2, 3, 5, 7}));
   batch.targets.select(1, 1).copy_(at::tensor({0, 1, 2, 0, 1, 2, 0, 1, 2}));
   return batch;
-}
-
-Batch slice_for(const Batch& whole, const Communicator& ranks) {
-  const int64_t images = whole.images.size(0);
-  const auto positions = rank_positions(images, images, 0, ranks.world_size(), ranks.rank());
-  Batch slice;
-  slice.images = whole.images.index_select(0, at::tensor(positions));
-  std::vector<at::Tensor> targets;
-  for (size_t i = 0; i < positions.size(); ++i) {
-    at::Tensor rows = whole.targets.index({whole.targets.select(1, 0) == positions[i]}).clone();
-    rows.select(1, 0).fill_(static_cast<double>(i));
-    targets.push_back(rows);
-  }
-  slice.targets = at::cat(targets);
-  return slice;
 }
 
 struct Outcome {

@@ -9,7 +9,7 @@
 
 #include "checkers.h"
 #include "data_fixtures.h"
-#include "ema.h"
+#include "model.h"
 #include "exit_code.h"
 #include "safetensors.h"
 #include "test_detectors.h"

@@ -166,13 +166,18 @@ TEST_F(LoaderTest, WithoutAugmentationPicturesAreLetterboxed) {
 
 // --- Rectangles. Scenes 0..3 of four are 96x72, 64x96, 80x80 and 150x60: 64x48, 43x64, 64x64 and 64x26 here.
 
+/// Batches of the scenes 3 and 3, 0 and 3, 1 alone, 2 and 3, each as its rectangle.
+std::vector<Batch> rectangles(Loader& loader, std::optional<AugmentOptions> augment) {
+  const Batches batches{{3, 7}, {0, 3}, {1}, {2, 3}};
+  loader.start(1, batches, augment, batches);
+  return all(loader);
+}
+
 TEST_F(LoaderTest, ARectangleIsTheLeastThatHoldsItsPictures) {
   AugmentOptions still;
   still.mosaic = still.hsv_h = still.hsv_s = still.hsv_v = still.translate = still.scale = still.fliplr = 0;
   Loader loader(dataset_, options(2));
-  const Batches batches{{3, 7}, {0, 3}, {1}, {2, 3}};
-  loader.start(1, batches, still, batches);
-  const auto made = all(loader);
+  const auto made = rectangles(loader, still);
   ASSERT_EQ(made.size(), 4U);
   EXPECT_EQ(made[0].images.sizes(), (at::IntArrayRef{2, 3, 32, 64}));
   EXPECT_EQ(made[1].images.sizes(), (at::IntArrayRef{2, 3, 64, 64}));
@@ -186,9 +191,7 @@ TEST_F(LoaderTest, ARectangleIsTheLeastThatHoldsItsPictures) {
 
 TEST_F(LoaderTest, RectanglesOfAValidationHaveAMargin) {
   Loader loader(dataset_, options(2));
-  const Batches batches{{3, 7}, {0, 3}, {1}, {2, 3}};
-  loader.start(1, batches, std::nullopt, batches);
-  const auto made = all(loader);
+  const auto made = rectangles(loader, std::nullopt);
   ASSERT_EQ(made.size(), 4U);
   EXPECT_EQ(made[0].images.sizes(), (at::IntArrayRef{2, 3, 64, 96}));
   EXPECT_EQ(made[1].images.sizes(), (at::IntArrayRef{2, 3, 64, 96}));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include <chrono>
@@ -10,9 +11,10 @@
 #include <vector>
 
 #include "collective.h"
-#include "ema.h"
 #include "free_port.h"
+#include "loader.h"
 #include "model.h"
+#include "sample_order.h"
 
 namespace tenfold::testing {
 
@@ -41,6 +43,22 @@ inline std::shared_ptr<Detector> copy_of(const Detector& model) {
   const auto to = named_state(*copy);
   for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
   return copy;
+}
+
+/// The slice of a whole batch that a rank takes in training.
+inline Batch slice_for(const Batch& whole, const Communicator& ranks) {
+  const int64_t images = whole.images.size(0);
+  const auto positions = rank_positions(images, images, 0, ranks.world_size(), ranks.rank());
+  Batch slice;
+  slice.images = whole.images.index_select(0, at::tensor(positions));
+  std::vector<at::Tensor> targets;
+  for (size_t i = 0; i < positions.size(); ++i) {
+    at::Tensor rows = whole.targets.index({whole.targets.select(1, 0) == positions[i]}).clone();
+    rows.select(1, 0).fill_(static_cast<double>(i));
+    targets.push_back(rows);
+  }
+  slice.targets = at::cat(targets);
+  return slice;
 }
 
 }  // namespace tenfold::testing

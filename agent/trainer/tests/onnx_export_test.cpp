@@ -11,7 +11,7 @@
 #include "box.h"
 #include "checkers.h"
 #include "data_fixtures.h"
-#include "ema.h"
+#include "model.h"
 #include "exit_code.h"
 #include "onnx_operators.h"
 #include "op_graph.h"

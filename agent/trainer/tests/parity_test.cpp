@@ -6,9 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -19,125 +17,21 @@
 #include "model.h"
 #include "optim.h"
 #include "postprocess.h"
-#include "safetensors.h"
+#include "published_vectors.h"
 
 namespace tenfold {
 namespace {
 
 using nlohmann::json;
-using Tensors = std::map<std::string, at::Tensor>;
+using ::tenfold::testing::case_name;
+using ::tenfold::testing::Comparison;
+using ::tenfold::testing::Kind;
+using ::tenfold::testing::load;
+using ::tenfold::testing::manifests;
+using ::tenfold::testing::Tensors;
+using ::tenfold::testing::Vectors;
+using ::tenfold::testing::vectors_folder;
 namespace fs = std::filesystem;
-
-fs::path vectors_folder() {
-  if (const char* folder = std::getenv("TENFOLD_VECTORS")) return folder;
-  return (fs::path(TENFOLD_FIXTURES) / "../../../shared/reference/vectors").lexically_normal();
-}
-
-json read_manifest(const fs::path& path) {
-  std::ifstream file(path);
-  return json::parse(file, nullptr, /*allow_exceptions=*/false);
-}
-
-enum class Kind { model, postprocessing, unknown };
-
-/// What a json of the folder is about; nothing where it names no files of vectors.
-std::optional<Kind> kind_of(const json& manifest) {
-  if (manifest.is_discarded()) return Kind::unknown;  // not even JSON
-  if (!manifest.is_object() || !manifest.contains("files")) return std::nullopt;
-  if (manifest.contains("family")) return Kind::model;
-  return manifest.contains("map") ? Kind::postprocessing : Kind::unknown;
-}
-
-/// Paths of the manifests of one kind, sorted.
-std::vector<fs::path> manifests(Kind kind) {
-  std::vector<fs::path> found;
-  if (!fs::is_directory(vectors_folder())) return found;
-  for (const auto& entry : fs::recursive_directory_iterator(vectors_folder()))
-    if (entry.path().extension() == ".json" && kind_of(read_manifest(entry.path())) == kind)
-      found.push_back(entry.path());
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-/// A test's name may hold letters, digits and lines below.
-std::string case_name(const ::testing::TestParamInfo<fs::path>& info) {
-  auto name = info.param.lexically_relative(vectors_folder()).replace_extension().string();
-  for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return name;
-}
-
-struct Vectors {
-  json manifest;
-  Tensors weights, tensors;
-};
-
-Vectors load(const fs::path& path) {
-  Vectors vectors{read_manifest(path), {}, {}};
-  const auto& files = vectors.manifest.at("files");
-  const auto read = [&](const char* key) {
-    const auto file = read_safetensors(path.parent_path() / files.at(key).get<std::string>());
-    return Tensors(file.tensors.begin(), file.tensors.end());
-  };
-  if (files.contains("weights")) vectors.weights = read("weights");
-  vectors.tensors = read("vectors");
-  return vectors;
-}
-
-/// Compares, and remembers how near to the limit each kind of comparison came.
-class Comparison {
- public:
-  explicit Comparison(std::string name) : name_(std::move(name)) {}
-  ~Comparison() {
-    for (const auto& [kind, worst] : worst_)
-      std::printf("parity %-28s %-22s %5ld compared, worst at %5.1f%% of %s%s%s\n", name_.c_str(), kind.c_str(), worst.count,
-                  100 * worst.share, worst.limit.c_str(), worst.where.empty() ? "" : ": ", worst.where.c_str());
-  }
-  Comparison(const Comparison&) = delete;
-  Comparison& operator=(const Comparison&) = delete;
-
-  /// Every value within `tolerance` of the reference, absolute and relative.
-  void tensors(const std::string& kind, const std::string& where, const at::Tensor& ours, const at::Tensor& theirs,
-               double tolerance) {
-    if (ours.sizes() != theirs.sizes()) {
-      ADD_FAILURE() << where << ": shape " << ours.sizes() << ", not " << theirs.sizes();
-      return;
-    }
-    const auto a = ours.detach().to(at::kDouble), b = theirs.to(at::kDouble);
-    const double share =
-        a.numel() == 0 ? 0 : ((a - b).abs() / (tolerance + tolerance * b.abs())).max().item<double>();
-    note(kind, where, share, limit_text(tolerance));
-  }
-
-  void number(const std::string& kind, const std::string& where, double ours, double theirs, double tolerance,
-              double floor = 0) {
-    note(kind, where, std::abs(ours - theirs) / (tolerance * std::abs(theirs) + floor + 1e-300),
-         limit_text(tolerance > 0 ? tolerance : floor));
-  }
-
- private:
-  struct Worst {
-    double share = -1;
-    long count = 0;
-    std::string limit, where;
-  };
-
-  static std::string limit_text(double tolerance) {
-    char text[32];
-    std::snprintf(text, sizeof(text), "%.0e", tolerance);
-    return text;
-  }
-
-  void note(const std::string& kind, const std::string& where, double share, const std::string& limit) {
-    EXPECT_LE(share, 1.0) << kind << " " << where << ": off by " << share << " times what is allowed (" << limit << ")";
-    Worst& worst = worst_[kind];
-    ++worst.count;
-    if (share > worst.share || std::isnan(share)) worst = {share, worst.count, limit, where};
-  }
-
-  std::string name_;
-  std::map<std::string, Worst> worst_;
-};
 
 Tensors state_of(torch::nn::Module& module) {
   const auto state = named_state(module);

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "ema.h"
+#include "model.h"
 #include "weights_file.h"
 
 namespace tenfold::testing {

@@ -8,85 +8,17 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "data_fixtures.h"
-#include "exit_code.h"
-#include "free_port.h"
-#include "trainer_process.h"
+#include "train_process.h"
 
 namespace tenfold {
 namespace {
 
-using testing::free_port;
-using testing::rank_environment;
-using testing::TemporaryFolder;
-using testing::TrainerProcess;
-using Json = nlohmann::json;
-
-/// 11 training and 3 validation pictures, so that with batches of 4 the last of an epoch is smaller, and on three ranks
-/// the last validation batch leaves two of them without a picture.
-constexpr int kTrainPictures = 11;
-
-class TrainProcess : public ::testing::Test {
- protected:
-  TrainProcess() {
-    testing::write_shards(folder_ / "data", {"red", "green", "blue"},
-                          {{"train", {scenes("train", kTrainPictures)}}, {"val", {scenes("val", 3)}}});
-  }
-
-  static std::vector<testing::ShardSample> scenes(const std::string& split, int count) {
-    std::vector<testing::ShardSample> samples;
-    for (int i = 0; i < count; ++i) {
-      const Label label{i % 3, 0.4F + 0.1F * static_cast<float>(i % 3), 0.5F, 0.5F, 0.6F};
-      samples.push_back(testing::scene_sample("images/" + split + "/" + std::to_string(i) + ".png", 80, 64, {label}));
-    }
-    return samples;
-  }
-
-  /// A config for run `name` with two epochs of small pictures; `change` may alter it. Returns its file.
-  std::string config(const std::string& name, const std::function<void(Json&)>& change = {}) {
-    const std::filesystem::path run = folder_ / name;
-    Json json = {{"contract", 1},
-                 {"run", {{"name", name}, {"dir", run.string()}}},
-                 {"data",
-                  {{"kind", "shards"},
-                   {"index", (folder_ / "data/index.json").string()},
-                   {"dir", (folder_ / "data").string()}}},
-                 {"model", {{"arch", "yolov8n"}, {"weights", nullptr}, {"nc", "auto"}}},
-                 {"train", {{"epochs", 2}, {"batch", 4}, {"imgsz", 64}, {"close_mosaic", 1}, {"workers", 1}}},
-                 {"checkpoint", {{"every", {{"epochs", 1}}}, {"dir", (run / "checkpoints").string()}}},
-                 {"resume", nullptr},
-                 {"collective", {{"backend", "auto"}, {"timeout_s", 60}, {"generation", 7}}},
-                 {"progress", {{"interval_ms", 0}}}};
-    if (change) change(json);
-    const std::filesystem::path file = folder_ / (name + ".json");
-    testing::write_file(file, json.dump());
-    return file.string();
-  }
-
-  /// Starts all ranks of a world.
-  std::vector<std::unique_ptr<TrainerProcess>> start(const std::string& config_file, int world_size) {
-    const int port = free_port();
-    std::vector<std::unique_ptr<TrainerProcess>> ranks;
-    for (int rank = 0; rank < world_size; ++rank) {
-      ranks.push_back(std::make_unique<TrainerProcess>(std::vector<std::string>{"train", config_file},
-                                                       rank_environment(rank, world_size, port)));
-    }
-    return ranks;
-  }
-
-  TemporaryFolder folder_;
-};
-
-int code(ExitCode code) { return static_cast<int>(code); }
-
-/// By step: the loss of every rank's step events, exactly.
-std::map<int64_t, std::vector<Json>> losses_of(const std::vector<std::unique_ptr<TrainerProcess>>& ranks) {
-  std::map<int64_t, std::vector<Json>> losses;
-  for (const auto& rank : ranks) {
-    for (const Json& event : rank->events("step")) losses[event["step"]].push_back(event["loss"]);
-  }
-  return losses;
-}
+using ::tenfold::testing::code;
+using ::tenfold::testing::Json;
+using ::tenfold::testing::kTrainPictures;
+using ::tenfold::testing::losses_of;
+using ::tenfold::testing::TrainerProcess;
+using ::tenfold::testing::TrainProcess;
 
 /// How often each sample was consumed in an epoch, over all ranks.
 std::map<int64_t, int> ledger(const std::vector<std::unique_ptr<TrainerProcess>>& ranks, int64_t epoch) {
@@ -332,98 +264,6 @@ TEST_F(TrainProcess, GradientsThatAreNotFiniteAreSkippedOrEndTheTrainingAndAreTo
   EXPECT_NE(skips[0]->events().back()["message"].get<std::string>().find("5 steps in a row"), std::string::npos);
 }
 
-TEST_F(TrainProcess, ASurvivorLeavesWhenItsPeerIsKilled) {
-  const auto many_epochs = [](Json& json) { json["train"]["epochs"] = 1000; };
-  const auto ranks = start(config("killed", many_epochs), 2);
-  ASSERT_FALSE(ranks[0]->wait_for_type("step").is_null());
-  ASSERT_FALSE(ranks[1]->wait_for_type("step").is_null());
-  ranks[1]->signal(SIGKILL);
-  EXPECT_EQ(ranks[1]->wait(), 128 + SIGKILL);
-  EXPECT_EQ(ranks[0]->wait(), code(ExitCode::peer_lost));
-  EXPECT_EQ(ranks[0]->events().back()["type"], "end");
-  EXPECT_EQ(ranks[0]->events().back()["reason"], "peer_lost");
-}
-
-TEST_F(TrainProcess, AStoppedRankIsNamedByAllOthersWithTheCollectiveThatTheyWaitIn) {
-  for (const size_t stopped : {size_t{1}, size_t{0}}) {  // rank 0 keeps the store by which the others call the roll
-    const std::string name = "stalled-" + std::to_string(stopped);
-    const auto ranks = start(config(name,
-                                    [](Json& json) {
-                                      json["train"]["epochs"] = 1000;
-                                      json["collective"]["timeout_s"] = 2;
-                                    }),
-                             3);
-    for (const auto& rank : ranks) ASSERT_FALSE(rank->wait_for_type("step").is_null());
-    ranks[stopped]->signal(SIGSTOP);
-    const std::string missing = "did not finish: rank " + std::to_string(stopped) + " is missing (does not answer";
-    for (size_t rank = 0; rank < ranks.size(); ++rank) {
-      if (rank == stopped) continue;
-      EXPECT_EQ(ranks[rank]->wait(), code(ExitCode::collective_timeout)) << name;
-      const Json end = ranks[rank]->events().back();
-      EXPECT_EQ(end["reason"], "collective_timeout");
-      const std::string message = end["message"];
-      EXPECT_TRUE(message.starts_with("collective ")) << message;
-      EXPECT_NE(message.find(missing), std::string::npos) << message;
-    }
-  }
-}
-
-/// The losses of every step: the mean over the ranks, item by item.
-std::vector<std::vector<double>> loss_curve(const std::vector<std::unique_ptr<TrainerProcess>>& ranks) {
-  std::vector<std::vector<double>> curve;
-  for (const auto& [step, losses] : losses_of(ranks)) {
-    std::vector<double> mean;
-    for (const Json& items : losses) {
-      mean.resize(items.size());
-      for (size_t i = 0; i < items.size(); ++i) mean[i] += items[i]["value"].get<double>() / static_cast<double>(losses.size());
-    }
-    curve.push_back(mean);
-  }
-  return curve;
-}
-
-/// The mean of item `item` over `count` steps from `first` on.
-double mean_loss(const std::vector<std::vector<double>>& curve, size_t first, size_t count, size_t item) {
-  double sum = 0;
-  for (size_t step = first; step < first + count; ++step) sum += curve.at(step).at(item);
-  return sum / static_cast<double>(count);
-}
-
-// One rank and two add the same numbers up in another order. A fresh network multiplies such rounding step by step, as it
-// does that of another number of threads: so single steps are compared at the beginning, and means later on.
-TEST_F(TrainProcess, OneRankAndTwoWithSharedStatisticsLearnAlikeForAHundredSteps) {
-  const auto hundred_steps = [](Json& json) {
-    json["train"].update({{"epochs", 50}, {"batch", 8}, {"imgsz", 96}, {"amp", "off"}, {"sync_bn", true}, {"val", false},
-                          {"lr0", 1e-4}, {"warmup_epochs", 0}});
-  };
-  const auto one = start(config("one", hundred_steps), 1);
-  EXPECT_EQ(one[0]->wait(), 0) << one[0]->events().back();
-  const auto two = start(config("two", hundred_steps), 2);
-  for (const auto& rank : two) EXPECT_EQ(rank->wait(), 0) << rank->events().back();
-  const auto expected = loss_curve(one), actual = loss_curve(two);
-  ASSERT_EQ(expected.size(), 100U);
-  ASSERT_EQ(actual.size(), expected.size());
-  const auto expect_near = [&](size_t first, size_t count, double tolerance) {
-    for (size_t item = 0; item < 3; ++item) {
-      const double mean = mean_loss(expected, first, count, item);
-      EXPECT_LT(std::abs(mean_loss(actual, first, count, item) - mean) / mean, tolerance)
-          << "item " << item << " of steps " << first + 1 << " to " << first + count;
-    }
-  };
-  for (size_t step = 0; step < 5; ++step) expect_near(step, 1, 1e-3);
-  for (size_t step = 0; step < 100; step += 20) expect_near(step, 20, 0.05);
-}
-
-TEST_F(TrainProcess, TrainsWithCompressedGradientsAndAnEpochsLastSliceEmpty) {
-  const auto compressed = [](Json& json) {
-    json["train"].update({{"batch", 9}, {"grad_compression", "bf16"}, {"sync_bn", "on"}, {"device_batch", 2}});
-  };
-  const auto ranks = start(config("compressed", compressed), 3);  // the last batch has two pictures
-  for (const auto& rank : ranks) EXPECT_EQ(rank->wait(), 0) << rank->events().back();
-  ASSERT_EQ(ranks[0]->events("epoch").size(), 2U);
-  for (const Json& item : ranks[0]->events("epoch")[1]["val"]) EXPECT_TRUE(item["value"].is_number()) << item;
-}
-
 TEST_F(TrainProcess, StopsWithACheckpointWhenOneRankIsTold) {
   const auto ranks = start(config("stopped", [](Json& json) { json["train"]["epochs"] = 1000; }), 2);
   ASSERT_FALSE(ranks[1]->wait_for_type("step").is_null());
@@ -480,13 +320,6 @@ TEST_F(TrainProcess, WrongInputEndsWithItsOwnCode) {
   testing::write_file(folder_ / "broken/state.json", std::string("{\"format\":1}"));
   ends_with("resume", [&](Json& json) { json["resume"] = {{"dir", (folder_ / "broken").string()}}; },
             ExitCode::bad_checkpoint, "broken");
-}
-
-TEST_F(TrainProcess, RanksThatNeverMeetEnd) {
-  const std::string file = config("alone", [](Json& json) { json["collective"]["timeout_s"] = 0.3; });
-  TrainerProcess rank({"train", file}, rank_environment(1, 2, free_port()));
-  EXPECT_EQ(rank.wait(), code(ExitCode::rendezvous_failed));
-  EXPECT_EQ(rank.events().back()["reason"], "rendezvous_failed");
 }
 
 TEST_F(TrainProcess, AnswersQuestionsAndRefusesNonsense) {

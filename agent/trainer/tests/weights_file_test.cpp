@@ -5,7 +5,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "data_fixtures.h"
-#include "ema.h"
+#include "model.h"
 #include "exit_code.h"
 #include "test_detectors.h"
 #include "weights_file.h"

@@ -55,13 +55,10 @@ async function trainOnce(args: BenchArguments, seed: number, folder: string, ref
 
 function sumUp(learned: readonly Learned[], reference: Curve | undefined): void {
   console.log('\nmean of the last five epochs');
-  for (const [rule, by] of [
-    ['published rule', 'published'],
-    ['pycocotools', 'coco'],
-  ] as const) {
-    const curves = learned.map(one => one[by]);
-    sumUpRule(rule, curves, by === 'published' ? reference : undefined);
-  }
+  const published = learned.map(one => one.published);
+  const coco = learned.map(one => one.coco);
+  sumUpRule('published rule', published, reference);
+  sumUpRule('pycocotools', coco, undefined);
 }
 
 function sumUpRule(rule: string, curves: readonly Curve[], reference: Curve | undefined): void {

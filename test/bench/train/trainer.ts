@@ -7,6 +7,7 @@ import {promisify} from 'node:util';
 import {packageRoot} from '../../../shared/packageRoot.js';
 import {parseTrainerEvent, type TrainerEvent} from '../../../shared/trainerContract.js';
 import {freePort} from '../../support/freePort.js';
+import {rankEnvironment} from '../../support/rankEnvironment.js';
 import type {CurvePoint} from './curve.js';
 
 const TRAINER = path.join(packageRoot, 'agent/trainer/build/tenfold-trainer');
@@ -64,17 +65,14 @@ export async function publishedMap(run: TrainingRun, epoch: number): Promise<Cur
 }
 
 function startRank(config: string, {ranks, threads}: TrainingRun, rank: number, port: number) {
-  const rendezvous = {
-    RANK: String(rank),
-    LOCAL_RANK: String(rank),
-    WORLD_SIZE: String(ranks),
-    LOCAL_WORLD_SIZE: String(ranks),
-    GROUP_RANK: '0',
-    MASTER_ADDR: '127.0.0.1',
-    MASTER_PORT: String(port),
-  };
   // The control descriptor's end of file ends the trainer, should this process die.
-  const env = {...process.env, ...rendezvous, OMP_NUM_THREADS: String(threads), TENFOLD_EVENTS_FD: '3', TENFOLD_CONTROL_FD: '4'};
+  const env = {
+    ...process.env,
+    ...rankEnvironment(rank, ranks, port),
+    OMP_NUM_THREADS: String(threads),
+    TENFOLD_EVENTS_FD: '3',
+    TENFOLD_CONTROL_FD: '4',
+  };
   const started = spawn(TRAINER, ['train', config], {env, stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'pipe']});
   // Every rank has its events read: one whose pipe is full would wait, and the others for it.
   if (rank > 0) (started.stdio[3] as Readable).resume();

@@ -1,0 +1,28 @@
+// What the benchmarks of the network share.
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace tenfold::bench {
+
+inline double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// A main function: what goes wrong is told on stderr, and the exit status is 2.
+inline int main_of(const std::vector<std::string>& words, const std::function<int(const std::vector<std::string>&)>& run) {
+  try {
+    return run(words);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 2;
+  }
+}
+
+}  // namespace tenfold::bench
