@@ -59,8 +59,9 @@ function report({backend, device, gradient_bytes, ms}: Measured): void {
   const line = (name: string, value: number, comment = '') =>
     console.log(`  ${name.padEnd(42)} ${value.toFixed(1).padStart(8)} ms ${comment}`);
   const hidden = (value: number): string => {
-    const share = 1 - (value - ms.compute) / communication;
-    return `${(100 * share).toFixed(0)} % of the communication is hidden`;
+    const exposed = value - ms.compute;
+    if (exposed >= communication) return `nothing of the communication is hidden: ${exposed.toFixed(1)} ms`;
+    return `${exposed.toFixed(1)} ms of the communication are left, ${(100 * (1 - exposed / communication)).toFixed(0)} % are hidden`;
   };
   console.log(`  ${backend} on ${device}, ${(gradient_bytes / 2 ** 20).toFixed(1)} MiB of gradients`);
   line('forward and backward, no exchange', ms.compute);
