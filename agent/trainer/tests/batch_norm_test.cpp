@@ -5,15 +5,14 @@
 
 #include <array>
 
-#include "loss.h"
 #include "on_ranks.h"
 
 namespace tenfold {
 namespace {
 
 using ::tenfold::testing::copy_of;
+using ::tenfold::testing::gradients_of_slices;
 using ::tenfold::testing::on_ranks;
-using ::tenfold::testing::slice_for;
 
 constexpr int kChannels = 5;
 /// Images of each rank; the second has none.
@@ -134,20 +133,7 @@ Batch global_batch() {
 std::vector<at::Tensor> network_gradients(Communicator& ranks, Detector& model, const Batch& batch) {
   model.to(at::kDouble);
   share_batch_statistics(model, &ranks);
-  std::vector<at::Tensor> trainable;
-  for (const at::Tensor& parameter : model.parameters()) {
-    if (parameter.requires_grad()) trainable.push_back(parameter);
-  }
-  const Batch own = slice_for(batch, ranks);
-  const auto loss = make_detection_loss(model.head_layout());
-  loss->set_sum_over_ranks([&](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
-  const auto exchange = ranks.exchange_gradients(trainable, {});
-  exchange->before_forward();
-  const LossResult result = (*loss)(model.forward(own.images), own.targets, 64, 64);
-  exchange->backward(result.total);
-  std::vector<at::Tensor> all;
-  for (const at::Tensor& parameter : trainable) all.push_back(parameter.grad().clone());
-  return all;
+  return gradients_of_slices(ranks, model, batch);
 }
 
 class NetworkWithSharedStatistics : public ::testing::TestWithParam<const char*> {};

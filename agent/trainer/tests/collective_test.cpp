@@ -1,16 +1,12 @@
 #include "collective.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <array>
-#include <functional>
-#include <thread>
 
 #include "exit_code.h"
 #include "free_port.h"
-#include "loss.h"
 #include "model.h"
 #include "on_ranks.h"
 
@@ -19,8 +15,8 @@ namespace {
 
 using ::tenfold::testing::copy_of;
 using ::tenfold::testing::free_port;
+using ::tenfold::testing::gradients_of_slices;
 using ::tenfold::testing::on_ranks;
-using ::tenfold::testing::slice_for;
 
 TEST(Collective, OneRankAloneExchangesNothing) {
   const auto ranks = alone();
@@ -84,28 +80,14 @@ TEST(Collective, NobodyAnswersUntilTheTimeout) {
   }
 }
 
-/// Gradients of a global batch's slices on `world_size` ranks, batch norms in eval mode, so that they are those of the
-/// same function whatever the slices.
+/// Batch norms in eval mode, so that the gradients are those of the same function whatever the slices.
 std::vector<at::Tensor> gradients(Communicator& ranks, Detector& model, const at::Tensor& images,
                                   const at::Tensor& targets) {
   model.eval();
-  std::vector<at::Tensor> trainable;
-  for (const at::Tensor& parameter : model.parameters()) {
-    if (parameter.requires_grad()) trainable.push_back(parameter);
-  }
   Batch batch;
   batch.images = images;
   batch.targets = targets;
-  const Batch own = slice_for(batch, ranks);
-  const auto loss = make_detection_loss(model.head_layout());
-  loss->set_sum_over_ranks([&](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
-  const auto exchange = ranks.exchange_gradients(trainable, {});
-  exchange->before_forward();
-  const LossResult result = (*loss)(model.forward(own.images), own.targets, 64, 64);
-  exchange->backward(result.total);
-  std::vector<at::Tensor> grads;
-  for (const at::Tensor& parameter : trainable) grads.push_back(parameter.grad().clone());
-  return grads;
+  return gradients_of_slices(ranks, model, batch);
 }
 
 TEST(Collective, TwoRanksHaveTheGradientsOfOne) {

@@ -13,6 +13,7 @@
 #include "collective.h"
 #include "free_port.h"
 #include "loader.h"
+#include "loss.h"
 #include "model.h"
 #include "sample_order.h"
 
@@ -59,6 +60,24 @@ inline Batch slice_for(const Batch& whole, const Communicator& ranks) {
   }
   slice.targets = at::cat(targets);
   return slice;
+}
+
+/// The gradients of a whole batch, of which each rank computes its slice; the same on all.
+inline std::vector<at::Tensor> gradients_of_slices(Communicator& ranks, Detector& model, const Batch& whole) {
+  std::vector<at::Tensor> trainable;
+  for (const at::Tensor& parameter : model.parameters()) {
+    if (parameter.requires_grad()) trainable.push_back(parameter);
+  }
+  const Batch own = slice_for(whole, ranks);
+  const auto loss = make_detection_loss(model.head_layout());
+  loss->set_sum_over_ranks([&](at::Tensor tensor) { return ranks.sum(std::move(tensor)); });
+  const auto exchange = ranks.exchange_gradients(trainable, {});
+  exchange->before_forward();
+  const auto height = static_cast<int>(own.images.size(2)), width = static_cast<int>(own.images.size(3));
+  exchange->backward((*loss)(model.forward(own.images), own.targets, height, width).total);
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& parameter : trainable) gradients.push_back(parameter.grad().clone());
+  return gradients;
 }
 
 }  // namespace tenfold::testing
