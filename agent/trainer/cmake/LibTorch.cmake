@@ -82,8 +82,10 @@ if(EXISTS "${torch_lib}/libtorch_cuda.so")
 else()
   set(TENFOLD_WITH_CUDA OFF)
 endif()
-# Operators register themselves when these libraries load, so none may be dropped as "not needed".
-target_link_libraries(tenfold_libtorch INTERFACE -Wl,--no-as-needed ${libraries} -Wl,--as-needed)
+# Operators register themselves when these libraries load, so none may be dropped as "not needed". LibTorch exports parts of
+# the C++ library that it was built with, std::filesystem among them; beside a newer one (Debian 13, Ubuntu 24.04) a mixture
+# of both crashes. The library that is named first gives the symbols.
+target_link_libraries(tenfold_libtorch INTERFACE -Wl,--no-as-needed stdc++ ${libraries} -Wl,--as-needed)
 target_link_options(tenfold_libtorch INTERFACE "-Wl,-rpath-link,${torch_lib}")
 
 # --- Gloo's headers --------------------------------------------------------------------------------------------------
