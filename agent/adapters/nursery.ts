@@ -1,25 +1,33 @@
 import {type ChildProcess, spawn} from 'node:child_process';
 import type {Log} from '../../shared/log.js';
+import {onlyChildOf} from './processTree.js';
 
 /**
  * Where trainers live, so that none outlives the agent (L6).
  *
  * `pid-namespace`: a namespace of its own for all of this agent's trainers. Its first process ends when the agent does (parent-death signal,
  * and the end of its stdin), upon which the kernel kills all that is in it, whatever its parents. All ranks share the one namespace,
- * since CUDA shares memory between processes by pid.
+ * since CUDA shares memory between processes by pid. /proc is the namespace's own: NVIDIA's driver looks for its threads there by the ids
+ * that they have in the namespace, and finds no GPU where they are not.
  * `user-pid-namespace`: the same for an agent without privileges.
  * `process-group`: where neither is permitted. A parent-death signal reaches the trainer itself, which also watches its control
  * descriptor; children of its own are found by the next agent (`endProcessesWithEnvironment`).
  */
 export type Containment = 'pid-namespace' | 'user-pid-namespace' | 'process-group';
 
-const FIRST_PROCESS = "trap '' CHLD; read -r pid _ </proc/self/stat; echo $pid; exec cat >/dev/null";
+const FIRST_PROCESS = "trap '' CHLD; echo; exec cat >/dev/null";
 const DIES_WITH_PARENT = ['setpriv', '--pdeathsig', 'KILL'];
+/** Other mounts of the host's are seen in there as they come and go. */
+const OWN_PROC = ['--mount-proc', '--propagation', 'slave'];
+const PROC_IS_OWN = 'read -r pid _ </proc/self/stat; [ "$pid" = $$ ]';
 
-/** Reports the pid that the host knows it by, then becomes the trainer. */
-const ANNOUNCE_AND_BECOME = 'read -r pid _ </proc/self/stat; echo "$pid" >&5; exec 5>&-; exec "$@"';
-/** The descriptor on which a wrapped command reports its pid. */
-export const PID_FD = 5;
+/**
+ * Goes to the folder (whoever enters a namespace of mounts finds himself in its root), says that it is there, and becomes the trainer when
+ * it has been looked at.
+ */
+const ARRIVE_AND_BECOME = 'cd "$1" || exit; shift; echo >&5; read -r _ <&5; exec 5>&-; exec "$@"';
+/** The descriptor on which a wrapped command says that it is in, by a line, and waits for one. */
+export const ARRIVAL_FD = 5;
 
 interface Namespace {
   readonly process: ChildProcess;
@@ -59,12 +67,17 @@ export class Nursery {
     return new Nursery(containment, true, log);
   }
 
-  /** The command line that runs `argv` in here and writes the pid that the host knows it by to `PID_FD`. */
-  async wrap(argv: readonly string[]): Promise<string[]> {
-    const announced = ['sh', '-c', ANNOUNCE_AND_BECOME, 'sh', ...argv];
-    if (this.containment === 'process-group') return [...(this.canDieWithParent ? DIES_WITH_PARENT : []), ...announced];
+  /** The command line that runs `argv` in here, in the folder `cwd`; see `ARRIVAL_FD`. */
+  async wrap(argv: readonly string[], cwd: string): Promise<string[]> {
+    const arriving = ['sh', '-c', ARRIVE_AND_BECOME, 'sh', cwd, ...argv];
+    if (this.containment === 'process-group') return [...(this.canDieWithParent ? DIES_WITH_PARENT : []), ...arriving];
     const {firstPid} = await this.openNamespace();
-    return [...DIES_WITH_PARENT, 'nsenter', ...this.entryFlags(firstPid), '--', ...announced];
+    return [...DIES_WITH_PARENT, 'nsenter', ...this.entryFlags(firstPid), '--', ...arriving];
+  }
+
+  /** The pid that the host knows a wrapped command by that is in; `wrapper` is that of the process that was started. */
+  pidOf(wrapper: number): number {
+    return this.containment === 'process-group' ? wrapper : onlyChildOf(wrapper);
   }
 
   /** Ends everything in it. */
@@ -78,14 +91,15 @@ export class Nursery {
   }
 
   private entryFlags(firstPid: number): string[] {
-    const pidFlag = `--pid=/proc/${firstPid}/ns/pid`;
-    return this.containment === 'pid-namespace' ? [pidFlag] : [`--user=/proc/${firstPid}/ns/user`, '--preserve-credentials', pidFlag];
+    const namespaces = `/proc/${firstPid}/ns`;
+    const flags = [`--pid=${namespaces}/pid`, `--mount=${namespaces}/mnt`];
+    return this.containment === 'pid-namespace' ? flags : [`--user=${namespaces}/user`, '--preserve-credentials', ...flags];
   }
 
   private async tryOut(): Promise<string> {
     try {
       const {firstPid} = await this.openNamespace();
-      return await outcomeOf([...DIES_WITH_PARENT, 'nsenter', ...this.entryFlags(firstPid), '--', 'true']);
+      return await outcomeOf([...DIES_WITH_PARENT, 'nsenter', ...this.entryFlags(firstPid), '--', 'sh', '-c', PROC_IS_OWN]);
     } catch (error) {
       return (error as Error).message;
     }
@@ -97,7 +111,7 @@ export class Nursery {
     const userFlags = this.containment === 'user-pid-namespace' ? ['--user', '--map-current-user'] : [];
     const [command, ...args] = [
       ...DIES_WITH_PARENT,
-      ...['unshare', ...userFlags, '--pid', '--fork', '--kill-child', 'sh', '-c', FIRST_PROCESS],
+      ...['unshare', ...userFlags, '--pid', ...OWN_PROC, '--fork', '--kill-child', 'sh', '-c', FIRST_PROCESS],
     ];
     const child = spawn(command!, args, {stdio: ['pipe', 'pipe', 'pipe'], detached: true});
     const namespace = {process: child, firstPid: await firstPidOf(child)};
@@ -118,7 +132,13 @@ function firstPidOf(child: ChildProcess): Promise<number> {
     child.stderr?.on('data', data => {
       stderr += String(data);
     });
-    child.stdout?.once('data', data => resolve(Number(String(data))));
+    child.stdout?.once('data', () => {
+      try {
+        resolve(onlyChildOf(child.pid!));
+      } catch (error) {
+        reject(error);
+      }
+    });
     child.once('error', reject);
     child.once('close', code => reject(new Error(`making a namespace failed with ${code}: ${stderr.trim()}`)));
   });

@@ -53,6 +53,13 @@ export function processState(pid: number): string | undefined {
   return statFields(pid)?.[0];
 }
 
+/** The pid of a process's one child. Throws when it has none, or several. */
+export function onlyChildOf(pid: number): number {
+  const children = readProc(pid, `task/${pid}/children`)?.trim();
+  if (children === undefined || !/^\d+$/.test(children)) throw new Error(`process ${pid} has not one child but: ${children || 'none'}`);
+  return Number(children);
+}
+
 /** Undefined when there is no such process, or only its remains wait to be reaped. */
 function startTicksOf(pid: number): string | undefined {
   const fields = statFields(pid);

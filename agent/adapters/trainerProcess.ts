@@ -10,7 +10,7 @@ import {droppedNote, fullBucket, LOG_LIMIT, passLine} from '../core/logLimit.js'
 import type {ProcessExit} from '../core/observe.js';
 import type {RankSink, RunningTrainer, Trainers} from '../ports.js';
 import {linesOf} from './lines.js';
-import {type Nursery, PID_FD} from './nursery.js';
+import {ARRIVAL_FD, type Nursery} from './nursery.js';
 import {endProcessesWithEnvironment, processState, signalProcess} from './processTree.js';
 import {readTrainerEvents} from './trainerEvents.js';
 
@@ -29,7 +29,7 @@ export class TrainerProcesses implements Trainers {
 
   async start(launch: RankLaunch, sink: RankSink): Promise<RunningTrainer> {
     await access(launch.argv[0]!, constants.X_OK);
-    const [command, ...args] = await this.nursery.wrap(launch.argv);
+    const [command, ...args] = await this.nursery.wrap(launch.argv, launch.cwd);
     const child = spawn(command!, args, {cwd: launch.cwd, env: {...launch.env}, stdio: stdioOfTrainer(), detached: true});
     const exited = exitOf(child);
     const lastWords: string[] = [];
@@ -47,7 +47,9 @@ export class TrainerProcesses implements Trainers {
     const control = descriptor(child, CONTROL_FD);
     control.on('error', () => {});
     const ended = endedOf(child, exited, read, launch).then(exit => ({exit, stderr: lastWords.join('\n')}));
-    const pid = await Promise.race([announcedPid(child), exited.then(exit => Promise.reject(new Error(earlyExit(exit))))]);
+    await Promise.race([arrival(child), exited.then(exit => Promise.reject(new Error(earlyExit(exit))))]);
+    const pid = this.nursery.pidOf(child.pid!);
+    descriptor(child, ARRIVAL_FD).end('\n');
     keepWrapperAwake(child, pid);
     return {
       pid,
@@ -68,10 +70,10 @@ export class TrainerProcesses implements Trainers {
   }
 }
 
-/** stdin, stdout, stderr, events, control, pid. */
+/** stdin, stdout, stderr, events, control, arrival. */
 function stdioOfTrainer(): ('ignore' | 'pipe')[] {
   const stdio: ('ignore' | 'pipe')[] = ['ignore', 'pipe', 'pipe'];
-  for (const descriptor of [EVENTS_FD, CONTROL_FD, PID_FD]) stdio[descriptor] = 'pipe';
+  for (const descriptor of [EVENTS_FD, CONTROL_FD, ARRIVAL_FD]) stdio[descriptor] = 'pipe';
   return stdio;
 }
 
@@ -80,8 +82,8 @@ function descriptor(child: ChildProcess, fd: number): Duplex {
   return (child.stdio as unknown as readonly Duplex[])[fd]!;
 }
 
-async function announcedPid(child: ChildProcess): Promise<number> {
-  for await (const {text} of linesOf(descriptor(child, PID_FD), 64)) return Number(text);
+async function arrival(child: ChildProcess): Promise<void> {
+  for await (const _ of linesOf(descriptor(child, ARRIVAL_FD), 64)) return;
   // Its end without a word is told by the exit, which follows.
   return new Promise(() => {});
 }

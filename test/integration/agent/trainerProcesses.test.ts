@@ -55,27 +55,34 @@ class Heard implements RankSink {
 }
 
 const trainers = (): TrainerProcesses => new TrainerProcesses(nursery, systemClock);
-const pidIn = async (file: string): Promise<number> => Number(await readFile(join(folder, file), 'utf8').catch(() => '0'));
-/** A pid as the host sees it, written by a process that may be in a namespace. */
-const WRITE_PID = (file: string): string => `read -r pid _ </proc/self/stat; echo "$pid" >${file}.new; mv ${file}.new ${file}`;
+/** The pids, as the host sees them, of the processes that carry `NAME=value`. */
+const pidsOf = (name: string): number[] => processesWithEnvironment([`${SPAWN_MARK}=${folder}`, `MEMBER=${name}`]).map(({pid}) => pid);
 
 describe('a trainer process', () => {
   it('is known by the pid that the host sees, and everything that it said was read before its end is told', async () => {
     const heard = new Heard();
     const trainer = await trainers().start(
       await program(`
-        ${WRITE_PID('pid')}
+        while [ ! -e seen ]; do sleep 0.01; done
         echo "args $*"; echo "no such thing" >&2
         printf '%s\\n' '{"type":"joined","t":1,"backend":"gloo"}' 'not an event' >&3
         printf '%s' '{"type":"end","t":2,"exit_code":11,"reason":"bad_data","message":"no images"}' >&3
         exit 11`),
       heard,
     );
+    await waitUntil('it runs', async () => (await readFile(`/proc/${trainer.pid}/cmdline`, 'utf8')).includes(join(folder, 'program')));
+    await writeFile(join(folder, 'seen'), '');
     expect(await trainer.ended).toEqual({exit: {kind: 'code', code: 11}, stderr: 'no such thing'});
-    expect(trainer.pid).toBe(await pidIn('pid'));
     expect(heard.events.map(({type}) => type)).toEqual(['joined', 'end']);
     expect(heard.bad).toEqual(['not an event']);
     expect(heard.lines.sort()).toEqual(['stderr: no such thing', 'stdout: args train config.json']);
+  });
+
+  it('finds its threads in /proc by the ids that it knows them by, as the driver of its GPU will', async () => {
+    const heard = new Heard();
+    const trainer = await trainers().start(await program('printf trains >/proc/self/task/$$/comm && cat /proc/$$/comm'), heard);
+    expect(await trainer.ended).toEqual({exit: {kind: 'code', code: 0}, stderr: ''});
+    expect(heard.lines).toEqual(['stdout: trains']);
   });
 
   it('hears commands', async () => {
@@ -87,15 +94,17 @@ describe('a trainer process', () => {
   it('has ended only when its children are gone as well, those in other sessions included', async () => {
     const trainer = await trainers().start(
       await program(`
-        sh -c '${WRITE_PID('child')}; exec sleep 1000' &
-        setsid sh -c '${WRITE_PID('grandchild')}; exec sleep 1000' &
-        while [ ! -e child ] || [ ! -e grandchild ]; do sleep 0.01; done
+        MEMBER=child sleep 1000 &
+        MEMBER=grandchild setsid sleep 1000 &
+        while [ ! -e go ]; do sleep 0.01; done
         exit 0`),
       new Heard(),
     );
+    await waitUntil('both run', () => ['child', 'grandchild'].every(name => pidsOf(name).length === 1));
+    const pids = ['child', 'grandchild'].flatMap(pidsOf);
+    await writeFile(join(folder, 'go'), '');
     expect((await trainer.ended).exit).toEqual({kind: 'code', code: 0});
-    expect(isRunning(await pidIn('child'))).toBe(false);
-    expect(isRunning(await pidIn('grandchild'))).toBe(false);
+    expect(pids.filter(isRunning)).toEqual([]);
   });
 
   it('can end by itself on SIGTERM', async () => {
@@ -185,14 +194,14 @@ describe('when the agent is killed', () => {
   }
 
   const FAMILY = `
-    ${WRITE_PID('trainer')}
-    sh -c '${WRITE_PID('child')}; exec sleep 1000' &
-    setsid sh -c '${WRITE_PID('grandchild')}; exec sleep 1000' &
-    while :; do sleep 0.05; done`;
+    MEMBER=child sleep 1000 &
+    MEMBER=grandchild setsid sleep 1000 &
+    MEMBER=trainer exec sleep 1000`;
 
+  /** The trainer, its child and its grandchild. */
   async function family(): Promise<number[]> {
-    const pids = (): Promise<number[]> => Promise.all(['trainer', 'child', 'grandchild'].map(pidIn));
-    await waitUntil('the whole family runs', async () => (await pids()).every(pid => pid > 0));
+    const pids = (): number[] => ['trainer', 'child', 'grandchild'].flatMap(pidsOf);
+    await waitUntil('the whole family runs', () => pids().length === 3);
     return pids();
   }
 
