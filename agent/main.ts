@@ -14,6 +14,7 @@ import {openBulkChannel} from './adapters/bulkChannel.js';
 import {CheckpointUploads} from './adapters/checkpointUpload.js';
 import {DataFolder} from './adapters/dataFolder.js';
 import {findDevices} from './adapters/devices.js';
+import {checkTrainerUsesGpus} from './adapters/gpuCheck.js';
 import {addressTowards} from './adapters/nodeAddress.js';
 import {Nursery} from './adapters/nursery.js';
 import {PlanStaging} from './adapters/planStaging.js';
@@ -45,6 +46,12 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
   const outbox = await Outbox.open({dir: join(folder.path, 'outbox'), clock, log});
   const cache = await BlobCache.open({dir: join(folder.path, 'cache'), maxBytes: config.cacheBytes, clock, log});
   const nursery = await Nursery.open(log);
+  const trainers = new TrainerProcesses(nursery, clock);
+  await checkTrainerUsesGpus(
+    identity.devices,
+    {trainerPath: config.trainer, environment: process.env, folder: folder.path, spawnMark: folder.id},
+    trainers,
+  );
   const rendezvous = await HeldRendezvousPorts.open(identity.address, config.rendezvousPorts);
   const address = showHostPort(config.coordinator);
   const channel = openChannel(address, credentials);
@@ -62,7 +69,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
       collectiveTimeoutS: Math.ceil(config.collectiveTimeoutMs / 1000),
     },
     termGraceMs: config.termGraceMs,
-    trainers: new TrainerProcesses(nursery, clock),
+    trainers,
     staging: new PlanStaging({client: bulk, cache, clock, log}),
     uploads,
     folders: new DiskAttemptFolders(join(folder.path, 'attempts'), config.nodeId, log),

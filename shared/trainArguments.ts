@@ -123,7 +123,7 @@ export const REFUSED_TRAIN_ARGUMENTS: Readonly<Record<string, string>> = {
   auto_augment: 'not supported; it is for classification',
   erasing: 'not supported; it is for classification',
   crop_fraction: 'not supported; it is for classification',
-  deterministic: 'training is always deterministic on the CPU',
+  deterministic: 'deterministic algorithms are always used',
   plots: 'pictures are always written',
   verbose: 'progress is always reported',
   profile: 'not supported; `tenfold-trainer inspect` tells what a model costs',

@@ -12,7 +12,8 @@ export interface TrainerConfig {
   readonly run: {readonly name: string; readonly dir: string};
   readonly data: {readonly kind: 'shards'; readonly index: string; readonly dir: string} | {readonly kind: 'yaml'; readonly path: string};
   readonly model: {readonly arch: string; readonly weights: string | null; readonly nc: number | 'auto'};
-  readonly train: TrainArguments;
+  /** `device` is the agent's to say: a rank that was given a GPU must not fall back to the CPU. */
+  readonly train: TrainArguments & {readonly device: 'cuda' | 'cpu'};
   readonly checkpoint: {readonly every: {readonly epochs?: number; readonly steps?: number}; readonly dir: string};
   readonly resume: {readonly dir: string} | null;
   readonly collective: {readonly backend: 'auto' | 'gloo' | 'nccl'; readonly timeout_s: number; readonly generation: number};
@@ -133,6 +134,13 @@ export type RankEvent = TrainerEvent | AgentEvent;
 
 /** Any event of a rank or its agent. */
 export const rankEventSchema = z.union([trainerEventSchema, agentEventSchema]);
+
+/** What `tenfold-trainer devices --json` prints. */
+export const trainerDevicesSchema = z.object({
+  gpus: z.array(z.object({name: z.string(), model: z.string(), memory_bytes: z.number().int()})),
+  /** Empty where there are some. */
+  why_none: z.string(),
+});
 
 /** One line on TENFOLD_CONTROL_FD. */
 export type TrainerCommand = {readonly cmd: 'checkpoint'} | {readonly cmd: 'stop'; readonly checkpoint: boolean};

@@ -104,7 +104,7 @@ describe('launching the ranks of a node', () => {
     expect(config).toMatchObject({
       run: {name: 'defects-s-7f3a', dir: '/data/attempts/defects-s-7f3a.2.4711/run'},
       data: {kind: 'shards', index: '/data/cache/9b1c', dir: '/data/cache'},
-      train: {epochs: 100, batch: 18},
+      train: {epochs: 100, batch: 18, device: 'cuda'},
       resume: {dir: '/data/attempts/defects-s-7f3a.2.4711/resume'},
       collective: {generation: 4711, timeout_s: 120},
     });
@@ -120,8 +120,9 @@ describe('launching the ranks of a node', () => {
   it('lets a rank on a CPU slot see no GPU', () => {
     const cpu: Device = {id: 'cpu-0', kind: 'cpu', index: 0, model: 'Xeon', memoryBytes: 1, threads: 2, links: {}};
     const ranks = [{rank: 0, nodeId: 'node-b', deviceId: 'cpu-0', localRank: 0}];
-    const {env} = launch({...plan, ranks}, staged, {...site, devices: [cpu]}).ranks[0]!;
-    expect(env).toMatchObject({CUDA_VISIBLE_DEVICES: '', OMP_NUM_THREADS: '2'});
+    const launched = launch({...plan, ranks}, staged, {...site, devices: [cpu]});
+    expect(launched.ranks[0]!.env).toMatchObject({CUDA_VISIBLE_DEVICES: '', OMP_NUM_THREADS: '2'});
+    expect(JSON.parse(launched.files[0]!.text).train.device).toBe('cpu');
   });
 
   it('refuses a device that is not here', () => {

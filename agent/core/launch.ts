@@ -29,6 +29,8 @@ export interface LaunchSite {
   readonly collectiveTimeoutS: number;
 }
 
+export type DeviceCheckSite = Pick<LaunchSite, 'trainerPath' | 'environment' | 'folder' | 'spawnMark'>;
+
 export interface RankLaunch {
   readonly rank: number;
   readonly deviceId: string;
@@ -48,8 +50,9 @@ export function launch(plan: GenerationPlan, staged: StagedFiles, site: LaunchSi
   const configPath = `${site.folder}/config.json`;
   const modelPath = `${site.folder}/model.yaml`;
   const isOwnModel = plan.model.arch.includes('\n');
-  const config = trainerConfig(plan, staged, site, isOwnModel ? modelPath : plan.model.arch);
   const placements = placementsOn(plan, site.nodeId);
+  const onGpus = placements.some(placement => deviceOf(placement, site.devices).kind === 'cuda');
+  const config = trainerConfig(plan, staged, site, isOwnModel ? modelPath : plan.model.arch, onGpus ? 'cuda' : 'cpu');
   return {
     files: [
       {path: configPath, text: `${JSON.stringify(config, null, 2)}\n`},
@@ -65,13 +68,30 @@ export function launch(plan: GenerationPlan, staged: StagedFiles, site: LaunchSi
   };
 }
 
-function trainerConfig(plan: GenerationPlan, staged: StagedFiles, site: LaunchSite, arch: string): TrainerConfig {
+/** A process of the trainer's that tells which of these GPUs it can use, in the surroundings of a rank. */
+export function launchOfDeviceCheck(gpus: readonly Device[], site: DeviceCheckSite): RankLaunch {
+  return {
+    rank: 0,
+    deviceId: '',
+    argv: [site.trainerPath, 'devices', '--json'],
+    env: {
+      ...passedOn(site.environment),
+      RANK: '0',
+      TENFOLD_GENERATION: '0',
+      CUDA_VISIBLE_DEVICES: idsOf(gpus),
+      [SPAWN_MARK]: site.spawnMark,
+    },
+    cwd: site.folder,
+  };
+}
+
+function trainerConfig(plan: GenerationPlan, staged: StagedFiles, site: LaunchSite, arch: string, device: 'cuda' | 'cpu'): TrainerConfig {
   return {
     contract: CONTRACT_VERSION,
     run: {name: plan.jobId, dir: `${site.folder}/run`},
     data: {kind: 'shards', index: staged.indexPath, dir: staged.shardsDir},
     model: {arch, weights: null, nc: plan.model.nc},
-    train: plan.train,
+    train: {...plan.train, device},
     checkpoint: {every: plan.checkpoint.every, dir: `${site.folder}/checkpoints`},
     resume: staged.resumeDir === null ? null : {dir: staged.resumeDir},
     collective: {backend: 'auto', timeout_s: site.collectiveTimeoutS, generation: plan.generation},
@@ -112,13 +132,17 @@ function rankEnvironment(
     TORCHELASTIC_MAX_RESTARTS: String(plan.attempt - 1),
     OMP_NUM_THREADS: String(device.threads),
     // Empty on a CPU slot: its rank must not take a GPU that was given to nobody.
-    CUDA_VISIBLE_DEVICES: gpus.map(gpu => gpu.id).join(','),
+    CUDA_VISIBLE_DEVICES: idsOf(gpus),
     TENFOLD_EVENTS_FD: String(EVENTS_FD),
     TENFOLD_CONTROL_FD: String(CONTROL_FD),
     TENFOLD_JOB: plan.jobId,
     TENFOLD_GENERATION: String(plan.generation),
     [SPAWN_MARK]: site.spawnMark,
   };
+}
+
+function idsOf(devices: readonly Device[]): string {
+  return devices.map(device => device.id).join(',');
 }
 
 function deviceOf(placement: RankPlacement, devices: readonly Device[]): Device {

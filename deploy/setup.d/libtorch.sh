@@ -36,6 +36,10 @@ take_libtorch() {
     note "$whence in $folder is $version: too old, passed over"
     return 1
   fi
+  if [ "$whence" != TENFOLD_LIBTORCH ] && [ -z "${TENFOLD_TORCH_INDEX:-}" ] && is_cpu_build_beside_gpu "$folder"; then
+    note "${whence:+$whence in }$folder is a CPU build, and a GPU is here: passed over (TENFOLD_LIBTORCH=$folder takes it)"
+    return 1
+  fi
   libtorch=$(realpath "$folder")
   ready 'LibTorch' "$version for $(build_of_libtorch "$libtorch")${whence:+, $whence}, in ${libtorch#"$PWD/"}"
 }
@@ -70,6 +74,8 @@ build_of_libtorch() { if [ -e "$1/lib/libtorch_cuda.so" ]; then echo CUDA; else 
 at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n1)" = "$2" ]; }
 
 has_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU '; }
+
+is_cpu_build_beside_gpu() { [ "$(build_of_libtorch "$1")" = CPU ] && has_gpu; }
 
 install_libtorch() {
   local build='CPU build' kind=cpu

@@ -138,6 +138,16 @@ test('LibTorch with a GPU, or from the index that the user names', async () => {
   expect((await calls()).at(-1)).toMatch(/--index-url https:\/\/mirror\.example\/whl torch==2\.13\.0$/);
 });
 
+test('LibTorch: a CPU build that is there gives way to one for the GPU that came later', async () => {
+  const machine = await fakeLibtorch('machine', '2.13.0');
+  await fakePython(machine, [' torch==2.13.0', ' nvidia-cuda-cccl==13.0.*']);
+  await standIn('nvidia-smi', 'echo "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-1)"');
+  const {said} = await shell('find_or_install_libtorch; echo "took $libtorch"');
+  expect(said).toContain('is a CPU build, and a GPU is here: passed over');
+  expect(said).toContain(`took ${folder}/.cache/libtorch/lib/python3.11/site-packages/torch`);
+  expect((await shell('find_or_install_libtorch; echo "took $libtorch"', {TENFOLD_LIBTORCH: machine})).said).toContain(`took ${machine}`);
+});
+
 test('LibTorch: an interrupted installation is done again', async () => {
   await standIn('nvidia-smi', 'exit 9');
   await fakePython('', ['torch==2.13.0+cpu']);

@@ -86,9 +86,11 @@ std::map<std::string, double> time_in_turns(const Options& options, Replica& r, 
   for (int round = -2; round < options.rounds; ++round) {
     for (const auto& [name, step] : ways) {
       for (const at::Tensor& parameter : r.trainable) parameter.mutable_grad().reset();
+      bench::finish_on(r.device.device);
       barrier();
       const auto start = Clock::now();
       step();
+      bench::finish_on(r.device.device);
       barrier();
       if (round >= 0) times[name].push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
     }

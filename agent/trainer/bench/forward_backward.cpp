@@ -29,7 +29,7 @@ struct Options {
 };
 
 constexpr const char* kUsage =
-    "usage: tenfold-trainer-forward-backward MODEL NC IMGSZ BATCH THREADS SECONDS AMP(auto|off) LAYOUT(last|first)\n";
+    "usage: tenfold-trainer-forward-backward MODEL NC IMGSZ BATCH THREADS SECONDS AMP(auto|off|bf16|fp16) LAYOUT(last|first)\n";
 
 Options parse(const std::vector<std::string>& args) {
   if (args.size() != 8) throw std::invalid_argument(kUsage);
@@ -55,7 +55,13 @@ double timed_pass(tenfold::Detector& model, const at::Tensor& images, const tenf
   for (const at::Tensor& map : raw) sum = sum + map.to(at::kFloat).mean();
   sum.backward();
   for (const at::Tensor& parameter : model.parameters()) parameter.mutable_grad().reset();
+  tenfold::bench::finish_on(device.device);
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+const char* precision_of(const tenfold::ComputeDevice& device) {
+  if (device.autocast == at::kFloat) return "fp32";
+  return device.autocast == at::kHalf ? "fp16" : "bf16";
 }
 
 int run(const Options& options) {
@@ -66,14 +72,15 @@ int run(const Options& options) {
   const auto model = tenfold::build_detector(tenfold::load_model_spec(options.model), options.nc);
   tenfold::place(*model, device);
   model->train();
-  const at::Tensor images = at::randint(256, {options.batch, 3, options.imgsz, options.imgsz}, at::kByte);
+  const at::Tensor images =
+      at::randint(256, {options.batch, 3, options.imgsz, options.imgsz}, at::kByte).to(device.device);
   for (int i = 0; i < 2; ++i) timed_pass(*model, images, device);  // memory and kernels are there after that
   std::vector<double> seconds;
   const auto end = Clock::now() + std::chrono::duration<double>(options.seconds);
   while (seconds.size() < 3 || Clock::now() < end) seconds.push_back(timed_pass(*model, images, device));
   const nlohmann::json result = {{"images_per_s", static_cast<double>(options.batch) / tenfold::bench::median(seconds)},
                                  {"passes", seconds.size()},
-                                 {"precision", device.autocast == at::kFloat ? "fp32" : "bf16"}};
+                                 {"precision", precision_of(device)}};
   std::printf("%s\n", result.dump().c_str());
   return 0;
 }

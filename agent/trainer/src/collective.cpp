@@ -147,18 +147,26 @@ class Group final : public Communicator {
   StallWatch watch_;
 };
 
+const std::vector<c10::DeviceType> kCpu = {c10::DeviceType::CPU};
+const std::vector<c10::DeviceType> kCpuAndGpu = {c10::DeviceType::CPU, c10::DeviceType::CUDA};
+
+bool takes_nccl(const MeetingPoint& meeting, const Rendezvous& rendezvous) {
+  if (rendezvous.backend != "auto") return rendezvous.backend == "nccl";
+  return rendezvous.device.is_cuda() && has_nccl() && !ranks_share_a_gpu(meeting, rendezvous);
+}
+
 }  // namespace
 
 std::unique_ptr<Communicator> alone() { return std::make_unique<Alone>(); }
 
 std::unique_ptr<Communicator> join(const Rendezvous& rendezvous, OnStall on_stall) {
-  const bool nccl =
-      rendezvous.backend == "nccl" || (rendezvous.backend == "auto" && rendezvous.device.is_cuda() && has_nccl());
   try {
     const MeetingPoint meeting = open_meeting_point(rendezvous);
+    const bool nccl = takes_nccl(meeting, rendezvous);
     auto group =
         c10::make_intrusive<c10d::ProcessGroup>(meeting.store, rendezvous.rank, rendezvous.world_size);
-    add_gloo(*group, meeting, rendezvous);  // small agreements go over CPU tensors on GPUs too
+    // Small agreements go over CPU tensors on GPUs too.
+    add_gloo(*group, meeting, rendezvous, nccl ? kCpu : kCpuAndGpu);
     if (nccl) add_nccl(*group, meeting, rendezvous);
     return std::make_unique<Group>(std::move(group), nccl ? "nccl" : "gloo", rendezvous, std::move(on_stall));
   } catch (const TrainerError&) {

@@ -19,7 +19,7 @@ struct Rendezvous {
   int world_size = 1;
   int64_t generation = 0;  // a rank of another generation is never met, even on the same port
   std::chrono::milliseconds timeout{120'000};
-  std::string backend = "auto";  // gloo, nccl, or auto: nccl for CUDA tensors where it is built in
+  std::string backend = "auto";  // gloo, nccl, or auto: nccl where every rank has a GPU of its own
   at::Device device = at::kCPU;
 };
 

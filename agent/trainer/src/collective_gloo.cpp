@@ -8,7 +8,8 @@
 
 namespace tenfold {
 
-void add_gloo(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rendezvous& rendezvous) {
+void add_gloo(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rendezvous& rendezvous,
+              const std::vector<c10::DeviceType>& devices) {
   auto options = c10d::ProcessGroupGloo::Options::create(rendezvous.timeout);
   const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
   options->devices.push_back(interface != nullptr
@@ -20,7 +21,7 @@ void add_gloo(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rend
   // Through the base class: the derived one's inline code would use Gloo's headers, which may be of another version.
   c10d::Backend& backend = *gloo;
   backend.setTimeout(rendezvous.timeout + StallWatch::backend_slack());
-  group.setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::GLOO, gloo);
+  for (const c10::DeviceType device : devices) group.setBackend(device, c10d::ProcessGroup::GLOO, gloo);
   group.setDefaultBackend(c10d::ProcessGroup::GLOO);
 }
 

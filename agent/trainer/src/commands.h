@@ -11,5 +11,6 @@ Command predict_command();
 Command export_command();
 Command import_command();
 Command inspect_command();
+Command devices_command();
 
 }  // namespace tenfold

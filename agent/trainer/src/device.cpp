@@ -6,10 +6,10 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <torch/cuda.h>
 
 #include "allocator.h"
 #include "exit_code.h"
+#include "gpu.h"
 
 namespace tenfold {
 namespace {
@@ -34,25 +34,40 @@ at::ScalarType autocast_type(const std::string& amp, bool on_gpu) {
   return cpu_has_bfloat16() ? at::kBFloat16 : at::kFloat;
 }
 
+/// A run that is resumed has the losses of one that went through, to the bit; some of cuDNN's algorithms add up in
+/// whatever order their threads come.
+void set_up_gpu(const at::Device& device) {
+  at::globalContext().setDeterministicCuDNN(true);
+  c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(device);
+}
+
+/// The number of GPUs to choose from; none where none is wanted. Throws when what is wanted is not there.
+int usable_gpus(const std::string& wanted) {
+  if (wanted == "cpu") return 0;
+  const Gpus gpus = find_gpus();
+  if (gpus.found.empty() && (gpus.driver_fails || wanted.starts_with("cuda"))) {
+    throw TrainerError(ExitCode::device_error, "no GPU can be used: " + gpus.why_none + ". `device: cpu` trains without");
+  }
+  return static_cast<int>(gpus.found.size());
+}
+
 }  // namespace
 
 ComputeDevice choose_device(const std::string& wanted, const std::string& amp, int local_rank) {
   ComputeDevice chosen;
   // Channels last saves 7 to 20 % of a step on CPUs (YOLOv8n, 160 and 320 pixels), and is what tensor cores want.
   chosen.memory_format = at::MemoryFormat::ChannelsLast;
-  const auto gpus = wanted == "cpu" ? 0 : static_cast<int>(torch::cuda::device_count());
-  const bool numbered = wanted.starts_with("cuda:");
-  // An agent shows each rank its own GPU alone; torchrun shows all to all.
-  const int number = numbered ? std::stoi(wanted.substr(5)) : local_rank % std::max(gpus, 1);
-  if (wanted.starts_with("cuda") && number >= gpus) {
-    throw TrainerError(ExitCode::bad_config,
-                       "train.device: " + wanted + " is wanted, but " + std::to_string(gpus) +
-                           " CUDA devices are visible; use \"cpu\" or \"auto\"");
-  }
+  const int gpus = usable_gpus(wanted);
+  // An agent shows each rank the GPUs of its job alone, in the order of local ranks; torchrun shows all to all.
+  const int number = wanted.starts_with("cuda:") ? std::stoi(wanted.substr(5)) : local_rank % std::max(gpus, 1);
   if (gpus > 0) {
+    if (number >= gpus) {
+      throw TrainerError(ExitCode::bad_config, "train.device: " + wanted + " is wanted, but the last of " + std::to_string(gpus) +
+                                                   " visible GPUs is cuda:" + std::to_string(gpus - 1));
+    }
     chosen.device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(number));
     chosen.name = chosen.device.str();
-    c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(chosen.device);
+    set_up_gpu(chosen.device);
   }
   chosen.autocast = autocast_type(amp, gpus > 0);
   return chosen;

@@ -18,7 +18,8 @@ struct ComputeDevice {
 };
 
 /// Chooses the device of `wanted` (auto, cpu, cuda, cuda:N) for a rank of its host, and sets what goes with it: `amp` is
-/// auto, off, bf16 or fp16. Throws TrainerError(bad_config) when a CUDA device is wanted that is not there.
+/// auto, off, bf16 or fp16. Throws TrainerError(device_error) when CUDA is wanted and no GPU can be used, or when `auto` meets
+/// a driver that fails; TrainerError(bad_config) when that number of GPU is not there.
 ComputeDevice choose_device(const std::string& wanted, const std::string& amp, int local_rank);
 
 /// Sets the number of threads that tensor operations use, keeps freed memory, and switches off what would flood stderr.

@@ -28,7 +28,8 @@ void print_help(std::span<const Command> commands) {
 
 int run(const std::string& command, const std::vector<std::string>& words) {
   const std::array commands = {tenfold::train_command(),  tenfold::val_command(),    tenfold::predict_command(),
-                               tenfold::export_command(), tenfold::import_command(), tenfold::inspect_command()};
+                               tenfold::export_command(), tenfold::import_command(), tenfold::inspect_command(),
+                               tenfold::devices_command()};
   if (command == "--version") {
     std::printf("tenfold-trainer %s (LibTorch %s)\n", TENFOLD_VERSION, TENFOLD_TORCH_VERSION);
     return 0;

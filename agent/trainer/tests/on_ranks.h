@@ -19,8 +19,9 @@
 
 namespace tenfold::testing {
 
-/// Runs `work` on `world_size` ranks, each a thread of its own.
-inline void on_ranks(int world_size, const std::function<void(Communicator&)>& work, int64_t generation = 1) {
+/// Runs `work` on `world_size` ranks, each a thread of its own, on one device.
+inline void on_ranks(int world_size, const std::function<void(Communicator&)>& work, int64_t generation = 1,
+                     const at::Device& device = at::kCPU) {
   const int port = free_port();
   std::vector<std::thread> threads;
   for (int rank = world_size - 1; rank >= 0; --rank) {  // the host last: the others must wait for it
@@ -29,7 +30,8 @@ inline void on_ranks(int world_size, const std::function<void(Communicator&)>& w
                                .rank = rank,
                                .world_size = world_size,
                                .generation = generation,
-                               .timeout = std::chrono::seconds(60)});
+                               .timeout = std::chrono::seconds(60),
+                               .device = device});
       work(*ranks);
     });
   }
@@ -62,7 +64,7 @@ inline Batch slice_for(const Batch& whole, const Communicator& ranks) {
   return slice;
 }
 
-/// The gradients of a whole batch, of which each rank computes its slice; the same on all.
+/// The gradients of a whole batch, of which each rank computes its slice where its model lies; the same on all.
 inline std::vector<at::Tensor> gradients_of_slices(Communicator& ranks, Detector& model, const Batch& whole) {
   std::vector<at::Tensor> trainable;
   for (const at::Tensor& parameter : model.parameters()) {
@@ -74,7 +76,8 @@ inline std::vector<at::Tensor> gradients_of_slices(Communicator& ranks, Detector
   const auto exchange = ranks.exchange_gradients(trainable, {});
   exchange->before_forward();
   const auto height = static_cast<int>(own.images.size(2)), width = static_cast<int>(own.images.size(3));
-  exchange->backward((*loss)(model.forward(own.images), own.targets, height, width).total);
+  const at::Device device = trainable.front().device();
+  exchange->backward((*loss)(model.forward(own.images.to(device)), own.targets.to(device), height, width).total);
   std::vector<at::Tensor> gradients;
   for (const at::Tensor& parameter : trainable) gradients.push_back(parameter.grad().clone());
   return gradients;

@@ -1,10 +1,11 @@
 // Numbers of the published implementations against ours. The vectors lie outside the repository: the folder is
 // TENFOLD_VECTORS, else ../shared/reference/vectors beside the checkout; where there is none the tests say "skipped".
 // All manifests found there are compared, and each comparison's worst deviation is printed as a share of what is
-// allowed. `npm run test:parity` runs these tests alone.
+// allowed; where there is a GPU, models are compared on it as well. `npm run test:parity` runs these tests alone.
 #include <gtest/gtest.h>
 
 #include <ATen/ATen.h>
+#include <torch/cuda.h>
 
 #include <filesystem>
 #include <map>
@@ -38,6 +39,7 @@ Tensors state_of(torch::nn::Module& module) {
   return {state.begin(), state.end()};
 }
 
+/// On the device of the vectors.
 std::shared_ptr<Detector> detector_with_weights(const Vectors& vectors) {
   const auto name =
       "yolo" + vectors.manifest.at("family").get<std::string>() + vectors.manifest.at("size").get<std::string>();
@@ -53,6 +55,7 @@ std::shared_ptr<Detector> detector_with_weights(const Vectors& vectors) {
     EXPECT_EQ(state.at(key).sizes(), value.sizes()) << key;
     state.at(key).copy_(value);
   }
+  detector->to(vectors.weights.begin()->second.device());
   return detector;
 }
 
@@ -133,11 +136,27 @@ void compare_loss(Comparison& compare, const std::string& where, const LossResul
     compare.number("loss", where + " " + items[i].name, items[i].value, expected.at("items").at(i), 1e-4);
 }
 
-class PublishedModel : public ::testing::TestWithParam<fs::path> {
+/// A manifest, and where the model computes.
+using ModelCase = std::tuple<fs::path, at::DeviceType>;
+
+/// GPUs multiply in TF32 by default, which has 10 bits for what a float has 23 for.
+class FullFloat32 {
+ public:
+  FullFloat32() { allow_tf32(false); }
+  ~FullFloat32() { allow_tf32(true); }
+  FullFloat32(const FullFloat32&) = delete;
+  FullFloat32& operator=(const FullFloat32&) = delete;
+
+ private:
+  static void allow_tf32(bool allow) { at::globalContext().setAllowTF32CuDNN(allow); }
+};
+
+class PublishedModel : public ::testing::TestWithParam<ModelCase> {
  protected:
   void SetUp() override {
-    vectors_ = load(GetParam());
-    name_ = GetParam().stem().string();
+    const auto& [path, device] = GetParam();
+    vectors_ = load(path, device);
+    name_ = path.stem().string() + (device == at::kCUDA ? ", GPU" : "");
   }
 
   LossResult loss_of(Detector& detector, const at::Tensor& images, const std::vector<at::Tensor>& raw) const {
@@ -146,6 +165,7 @@ class PublishedModel : public ::testing::TestWithParam<fs::path> {
                    static_cast<int>(images.size(3)));
   }
 
+  FullFloat32 full_float32_;
   Vectors vectors_;
   std::string name_;
 };
@@ -288,7 +308,22 @@ TEST_P(PublishedModel, TakesTheSameSteps) {
   compare_state(compare, state_of(*ema.model()), start, vectors_, "", "sgd.ema.delta_norm");
 }
 
-INSTANTIATE_TEST_SUITE_P(Vectors, PublishedModel, ::testing::ValuesIn(manifests(Kind::model)), case_name);
+/// Every manifest on the CPU and, where there is one, on a GPU.
+std::vector<ModelCase> model_cases() {
+  std::vector<ModelCase> cases;
+  for (const auto& path : manifests(Kind::model)) {
+    cases.emplace_back(path, at::kCPU);
+    if (torch::cuda::is_available()) cases.emplace_back(path, at::kCUDA);
+  }
+  return cases;
+}
+
+std::string model_case_name(const ::testing::TestParamInfo<ModelCase>& info) {
+  const auto& [path, device] = info.param;
+  return case_name({path, info.index}) + (device == at::kCUDA ? "_on_a_gpu" : "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Vectors, PublishedModel, ::testing::ValuesIn(model_cases()), model_case_name);
 
 class PublishedPostprocessing : public ::testing::TestWithParam<fs::path> {};
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PublishedPostprocessing);

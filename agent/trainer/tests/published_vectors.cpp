@@ -49,12 +49,14 @@ std::string case_name(const ::testing::TestParamInfo<fs::path>& info) {
   return name;
 }
 
-Vectors load(const fs::path& path) {
+Vectors load(const fs::path& path, const at::Device& device) {
   Vectors vectors{read_manifest(path), {}, {}};
   const auto& files = vectors.manifest.at("files");
   const auto read = [&](const char* key) {
-    const auto file = read_safetensors(path.parent_path() / files.at(key).get<std::string>());
-    return Tensors(file.tensors.begin(), file.tensors.end());
+    Tensors tensors;
+    for (const auto& [name, value] : read_safetensors(path.parent_path() / files.at(key).get<std::string>()).tensors)
+      tensors.emplace(name, value.to(device));
+    return tensors;
   };
   if (files.contains("weights")) vectors.weights = read("weights");
   vectors.tensors = read("vectors");

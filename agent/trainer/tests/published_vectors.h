@@ -34,7 +34,8 @@ struct Vectors {
   Tensors weights, tensors;
 };
 
-Vectors load(const std::filesystem::path& manifest);
+/// The vectors of a manifest, on a device.
+Vectors load(const std::filesystem::path& manifest, const at::Device& device = at::kCPU);
 
 /// Compares, and remembers how near to the limit each kind of comparison came.
 class Comparison {
