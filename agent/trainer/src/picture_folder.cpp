@@ -1,11 +1,11 @@
 #include "picture_folder.h"
 
-#include <unistd.h>
-
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <system_error>
 #include <utility>
 
@@ -59,6 +59,14 @@ bool write(const fs::path& path, const Header& header, const ImageView& image) {
   return out.good();
 }
 
+/// Like no other's. A process's id is not enough: trainers live in namespaces of their own, where ids come again, and one
+/// process may have several folders open.
+std::string name_of_unfinished() {
+  static const uint64_t process = (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
+  static std::atomic<uint64_t> files{0};
+  return std::to_string(process) + "-" + std::to_string(files++) + ".tmp";
+}
+
 }  // namespace
 
 PictureFolder::PictureFolder(fs::path folder, int64_t max_bytes)
@@ -100,16 +108,14 @@ void PictureFolder::keep(const std::string& key, const ImageView& image, int ori
   header.width = image.width, header.height = image.height;
   header.original_width = original_width, header.original_height = original_height;
   const auto bytes = static_cast<int64_t>(sizeof header + pixel_bytes(header) + kTail);
-  std::string temporary;
   {
     const std::lock_guard lock(mutex_);
     if (!make_room(bytes)) return;
     bytes_ += bytes;
     added_bytes_ += bytes;
     used_.insert(key);
-    temporary = std::to_string(::getpid()) + "-" + std::to_string(next_file_++) + ".tmp";
   }
-  const fs::path path = path_of(key), unfinished = folder_ / temporary;
+  const fs::path path = path_of(key), unfinished = folder_ / name_of_unfinished();
   std::error_code error;
   fs::create_directory(path.parent_path(), error);
   if (write(unfinished, header, image)) {

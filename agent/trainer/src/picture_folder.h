@@ -52,7 +52,6 @@ class PictureFolder {
   int64_t added_bytes_ = 0;       // since then
   std::multimap<std::filesystem::file_time_type, std::filesystem::path> unused_;  // since this run began
   std::unordered_set<std::string> used_;                                          // keys, by this run
-  int64_t next_file_ = 0;
 };
 
 /// Where decoded pictures are kept unless told otherwise: in the user's cache folder ($XDG_CACHE_HOME or ~/.cache).
