@@ -17,12 +17,12 @@ export type Containment = 'pid-namespace' | 'user-pid-namespace' | 'process-grou
 
 const FIRST_PROCESS = "trap '' CHLD; echo; exec cat >/dev/null";
 const DIES_WITH_PARENT = ['setpriv', '--pdeathsig', 'KILL'];
-/** Other mounts of the host's are seen in there as they come and go. */
-const OWN_PROC = ['--mount-proc', '--propagation', 'slave'];
+/** Only /proc is another: mounts of the host's are seen in there as they come and go. */
+const OWN_PROC = ['--mount-proc', '--propagation', 'unchanged'];
 const PROC_IS_OWN = 'read -r pid _ </proc/self/stat; [ "$pid" = $$ ]';
 
 /**
- * Goes to the folder (whoever enters a namespace of mounts finds himself in its root), says that it is there, and becomes the trainer when
+ * Goes to the folder (whoever enters the namespace finds himself in its root), says that it is there, and becomes the trainer when
  * it has been looked at.
  */
 const ARRIVE_AND_BECOME = 'cd "$1" || exit; shift; echo >&5; read -r _ <&5; exec 5>&-; exec "$@"';
@@ -91,8 +91,9 @@ export class Nursery {
   }
 
   private entryFlags(firstPid: number): string[] {
-    const namespaces = `/proc/${firstPid}/ns`;
-    const flags = [`--pid=${namespaces}/pid`, `--mount=${namespaces}/mnt`];
+    const [namespaces, root] = [`/proc/${firstPid}/ns`, `/proc/${firstPid}/root`];
+    // The root as well, since the agent's own may be a chroot.
+    const flags = [`--pid=${namespaces}/pid`, `--mount=${namespaces}/mnt`, `--root=${root}`, `--wd=${root}`];
     return this.containment === 'pid-namespace' ? flags : [`--user=${namespaces}/user`, '--preserve-credentials', ...flags];
   }
 

@@ -1,4 +1,5 @@
 import {type ChildProcess, spawn} from 'node:child_process';
+import {once} from 'node:events';
 import {constants} from 'node:fs';
 import {access} from 'node:fs/promises';
 import type {Duplex, Readable} from 'node:stream';
@@ -82,10 +83,9 @@ function descriptor(child: ChildProcess, fd: number): Duplex {
   return (child.stdio as unknown as readonly Duplex[])[fd]!;
 }
 
+/** Does not come where it ends without a word: that is told by the exit. */
 async function arrival(child: ChildProcess): Promise<void> {
-  for await (const _ of linesOf(descriptor(child, ARRIVAL_FD), 64)) return;
-  // Its end without a word is told by the exit, which follows.
-  return new Promise(() => {});
+  await once(descriptor(child, ARRIVAL_FD), 'data');
 }
 
 function earlyExit(exit: ProcessExit): string {
