@@ -6,6 +6,8 @@
 
 #include <tuple>
 
+#include "norm_silu.h"
+
 namespace tenfold {
 namespace {
 
@@ -93,6 +95,13 @@ at::Tensor BatchNormImpl::forward(const at::Tensor& x) {
   if (is_training() && ranks_ != nullptr) return forward_with_others(x);
   if (x.size(0) > 0) return torch::nn::BatchNorm2dImpl::forward(x);
   return at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false, 0, options.eps(), false);
+}
+
+at::Tensor BatchNormImpl::forward_silu(const at::Tensor& x) {
+  const NormState state{weight, bias, running_mean, running_var, options.eps(), options.momentum().value()};
+  if (!is_training() || ranks_ != nullptr || !norm_silu_takes(x, state)) return at::silu(forward(x));
+  num_batches_tracked.add_(1);
+  return norm_silu(x, state);
 }
 
 at::Tensor BatchNormImpl::forward_with_others(const at::Tensor& x) {

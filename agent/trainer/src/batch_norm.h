@@ -18,6 +18,9 @@ class BatchNormImpl : public torch::nn::BatchNorm2dImpl {
   /// ranks, which all must call it equally often.
   at::Tensor forward(const at::Tensor& x);
 
+  /// silu(forward(x)); in training on a CPU it takes two thirds of the memory, and less time.
+  at::Tensor forward_silu(const at::Tensor& x);
+
   /// Null: no longer with others. They must outlive its use.
   void share_with(Communicator* ranks) { ranks_ = ranks; }
 

@@ -50,8 +50,8 @@ at::Tensor Conv::forward(const at::Tensor& x) {
                         options_.groups);
     return options_.activation ? at::silu_(y) : y;
   }
-  const auto y = bn_->forward(convolve(*conv_, x));
-  return options_.activation ? at::silu(y) : y;
+  const auto y = convolve(*conv_, x);
+  return options_.activation ? bn_->forward_silu(y) : bn_->forward(y);
 }
 
 /// The batch norm is an affine map of the convolution's output.

@@ -77,7 +77,7 @@ TEST(CommandArguments, ErrorsTeach) {
 }
 
 TEST(CommandLine, EveryCommandHasHelpWithExamples) {
-  for (const std::string command : {"train", "val", "predict", "export", "import", "inspect"}) {
+  for (const std::string command : {"train", "val", "predict", "export", "import", "inspect", "devices"}) {
     const auto [code, output] = run_trainer({command, "--help"});
     EXPECT_EQ(code, 0);
     EXPECT_TRUE(mentions(output, "usage: tenfold-trainer " + command + " "));
