@@ -151,7 +151,7 @@ void CommandArguments::fail(const std::string& option, const std::string& proble
 }
 
 std::string help_of(const Command& command) {
-  std::string help = "usage: tenfold-trainer " + command.name + " " + command.operands +
+  std::string help = "usage: tenfold-trainer " + command.name + (command.operands.empty() ? "" : " " + command.operands) +
                      (command.options.empty() ? "" : " [options]") + "\n\n" + command.text + "\n";
   if (!command.options.empty()) {
     help += "\noptions (`--name value` or `name=value`):\n";
