@@ -222,7 +222,7 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
 bool norm_silu_takes(const at::Tensor& x, const NormState& norm) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
          norm.weight.scalar_type() == at::kFloat && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-         x.numel() > x.size(1);
+         !x.is_contiguous() && x.numel() > x.size(1);
 }
 
 at::Tensor norm_silu(const at::Tensor& x, const NormState& norm) { return NormSilu::apply(x, norm.weight, norm.bias, norm); }

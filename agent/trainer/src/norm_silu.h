@@ -11,7 +11,8 @@ struct NormState {
   double momentum = 0;
 };
 
-/// Whether norm_silu() takes a map: float or bfloat16 in channels last on a CPU, with more than one value a channel.
+/// Whether norm_silu() takes a map: float or bfloat16 on a CPU, with more than one value a channel, in channels last alone.
+/// A map of one pixel is in channels first as well: there the arithmetic stays ATen's, to the bit.
 bool norm_silu_takes(const at::Tensor& x, const NormState& norm);
 
 /// silu(batch_norm(x)) in training, (B, C, H, W): normalised by its own statistics, which the running ones learn from. Of
