@@ -127,13 +127,13 @@ LossGains gains_of(const json& hyp) {
 }
 
 void compare_loss(Comparison& compare, const std::string& where, const LossResult& result, const json& expected,
-                  Family family) {
+                  Family family, double tolerance = 1e-4) {
   const auto total = expected.at("total").get<double>();
-  compare.number("loss", where + " total", result.total.item<double>(), total, 1e-4);
+  compare.number("loss", where + " total", result.total.item<double>(), total, tolerance);
   const auto items = named_items(family, result.items);
   ASSERT_EQ(items.size(), expected.at("items").size());
   for (size_t i = 0; i < items.size(); ++i)
-    compare.number("loss", where + " " + items[i].name, items[i].value, expected.at("items").at(i), 1e-4);
+    compare.number("loss", where + " " + items[i].name, items[i].value, expected.at("items").at(i), tolerance);
 }
 
 /// A manifest, and where the model computes.
@@ -278,7 +278,7 @@ void compare_state(Comparison& compare, const Tensors& state, const Tensors& sta
     const double moved = (value - start.at(key).to(at::kDouble)).norm().item<double>();
     // What rounding moves counts for nothing: an average of equal values may differ from them in the last bit.
     const double rounding = 1e-6 * value.norm().item<double>();
-    compare.number(distances_key, key, moved, distances[row].item<double>(), 1e-3, floor + rounding);
+    compare.number(distances_key, key, moved, distances[row].item<double>(), 3e-3, floor + rounding);
   }
 }
 
@@ -286,11 +286,14 @@ TEST_P(PublishedModel, TakesTheSameSteps) {
   if (!vectors_.manifest.contains("sgd")) GTEST_SKIP() << "no steps in these vectors";
   Comparison compare(name_);
   const auto& sgd = vectors_.manifest.at("sgd");
-  const auto detector = detector_with_weights(vectors_);
+  // In double precision, so that this CPU's rounding is left out: a fresh network multiplies it step by step, and an anchor
+  // goes to another box. The reference's own, in float, has grown to 1.6e-4 of a loss by the third step.
+  const auto detector = detector_with_weights(vectors_), average = detector_with_weights(vectors_);
+  for (const auto& network : {detector, average}) network->to(at::kDouble);
   detector->train();
   Tensors start;
   for (const auto& [key, value] : state_of(*detector)) start.emplace(key, value.detach().clone());
-  Ema ema(*detector, detector_with_weights(vectors_), published_decay);
+  Ema ema(*detector, average, published_decay);
   const auto optimizer = make_sgd(group_parameters(*detector), sgd.at("weight_decay").get<double>());
   const double lr = sgd.at("lr");
   const StepRates rates{.lr = {lr, lr, lr}, .momentum = sgd.at("momentum")};
@@ -298,17 +301,17 @@ TEST_P(PublishedModel, TakesTheSameSteps) {
   for (const auto& parameter : detector->parameters())
     if (parameter.requires_grad()) trainable.push_back(parameter);
 
-  // In channels first, as the vectors were made: the third step multiplies the last bits of the first by a thousand.
-  const auto& images = vectors_.tensors.at(sgd.at("input").get<std::string>());
+  const auto images = vectors_.tensors.at(sgd.at("input").get<std::string>()).to(at::kDouble);
   const auto& steps = sgd.at("losses");
   EXPECT_EQ(steps.size(), sgd.at("steps").get<size_t>());
   for (size_t i = 0; i < steps.size(); ++i) {
     const auto where = "step " + std::to_string(i + 1);
+    const double grown = i == 0 ? 1 : 5;
     const auto result = loss_of(*detector, images, detector->forward(images));
-    compare_loss(compare, where, result, steps[i], detector->family());
+    compare_loss(compare, where, result, steps[i], detector->family(), grown * 1e-4);
     result.total.backward();
     const double norm = clip_gradients(trainable, sgd.at("clip_grad_norm"));
-    compare.number("norm before clipping", where, norm, steps[i].at("grad_norm_before_clip"), 1e-3);
+    compare.number("norm before clipping", where, norm, steps[i].at("grad_norm_before_clip"), grown * 1e-3);
     optimizer->step(rates);
     ema.update();
     for (const auto& parameter : trainable) parameter.mutable_grad().reset();
