@@ -53,10 +53,14 @@ async function submit(train: Readonly<Record<string, unknown>> = {}, everySteps 
 
 /** Every sample of every epoch that is over was consumed exactly once in the committed history (L3). */
 async function expectWholeEpochs(name: string): Promise<void> {
-  const events = await eventsOf(cluster, name, ['hello', 'resumed', 'consumed', 'epoch']);
-  const byEpoch = committedIdsByEpoch(events);
-  const last = Math.max(...byEpoch.keys());
-  const whole = [...byEpoch].filter(([epoch]) => epoch < last);
+  const wholeEpochs = async (): Promise<[number, number[]][]> => {
+    const byEpoch = committedIdsByEpoch(await eventsOf(cluster, name, ['hello', 'resumed', 'consumed', 'epoch']));
+    const last = Math.max(...byEpoch.keys());
+    return [...byEpoch].filter(([epoch]) => epoch < last);
+  };
+  // One agent may still have to tell what the other has told already.
+  await waitUntil('both agents have told all', async () => (await wholeEpochs()).every(([, ids]) => ids.length >= SAMPLES));
+  const whole = await wholeEpochs();
   expect(whole.length).toBeGreaterThan(0);
   const everySample = Array.from({length: SAMPLES}, (_, id) => id);
   for (const [epoch, ids] of whole) expect(ids, `epoch ${epoch}`).toEqual(everySample);
