@@ -1,8 +1,9 @@
 import {execFile} from 'node:child_process';
-import {chmod, mkdir, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
+import {mkdir, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
 import {afterEach, beforeEach, expect, test} from 'vitest';
+import {writeScript} from '../support/script.js';
 
 /**
  * deploy/setup's parts with stand-ins for the programs that change the machine (apt-get, pip, systemctl). What only a fresh machine can show,
@@ -40,9 +41,7 @@ function shell(script: string, env: Record<string, string> = {}): Promise<Ended>
 /** A stand-in that notes its arguments in calls.txt, then runs `body`. */
 async function standIn(name: string, body = ''): Promise<void> {
   const file = path.join(folder, 'bin', name);
-  await mkdir(path.dirname(file), {recursive: true});
-  await writeFile(file, `#!/bin/bash\necho "${path.basename(name)} $*" >>"${folder}/calls.txt"\n${body}\n`);
-  await chmod(file, 0o755);
+  await writeScript(file, `echo "${path.basename(name)} $*" >>"${folder}/calls.txt"\n${body}`, 'bash');
 }
 
 async function calls(): Promise<string[]> {

@@ -90,7 +90,7 @@ int64_t least_of_ranks(const Training& t, int64_t value) {
 }
 
 /// The most images of a pass that every rank can take, up to `limit`; `peak_bytes` is this rank's. Of a batch that was
-/// asked for the whole is tried first: mostly it fits, and each other size costs a GPU some 0.2 s to get ready for.
+/// asked for the whole is tried first: mostly it fits, and a GPU takes its time to get ready for each other size.
 FittingBatch measure(const Training& t, int64_t limit) {
   const PassProbe probe(t);
   const int64_t budget = memory_budget(t, probe.parameter_bytes());

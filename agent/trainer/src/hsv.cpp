@@ -2,18 +2,13 @@
 
 #include <algorithm>
 
+#include "vector_clones.h"
+
 // Floating-point exceptions, infinities and the sign of zero are never looked at here; as long as they might be, GCC
 // takes the selections below apart into branches or masks. Fused multiply-add would round differently where it exists.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC optimize("no-trapping-math", "finite-math-only", "no-signed-zeros", "fp-contract=off")
-#endif
-
-// Compiled for several instruction sets where the loader can choose at start.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define TENFOLD_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define TENFOLD_VECTOR_CLONES
 #endif
 
 namespace tenfold {

@@ -3,11 +3,8 @@
 #include <algorithm>
 #include <bit>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define TENFOLD_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define TENFOLD_VECTOR_CLONES
-#endif
+#include "vector_clones.h"
+
 #define TENFOLD_INLINE inline __attribute__((always_inline))
 
 namespace tenfold {

@@ -2,13 +2,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <gtest/gtest.h>
-#include <torch/cuda.h>
 
-#include "collective_backend.h"
 #include "data_fixtures.h"
 #include "device.h"
 #include "device_feed.h"
 #include "device_memory.h"
+#include "gpu.h"
 #include "on_ranks.h"
 #include "postprocess.h"
 #include "test_detectors.h"
@@ -26,7 +25,7 @@ using ::tenfold::testing::TemporaryFolder;
 class Gpu : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!torch::cuda::is_available()) GTEST_SKIP() << "no GPU";
+    if (const Gpus gpus = find_gpus(); gpus.found.empty()) GTEST_SKIP() << "no GPU: " << gpus.why_none;
     at::globalContext().setAllowTF32CuDNN(false);
   }
   void TearDown() override { at::globalContext().setAllowTF32CuDNN(true); }
@@ -191,7 +190,6 @@ TEST_F(Gpu, RanksThatShareItTalkByGloo) {
 }
 
 TEST_F(Gpu, ARankThatHasItAloneTalksByNccl) {
-  if (!has_nccl()) GTEST_SKIP() << "built without NCCL";
   on_ranks(1, [&](Communicator& ranks) {
     EXPECT_EQ(ranks.backend(), "nccl");
     expect_collectives_work(ranks, gpu_);

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <ATen/ATen.h>
-#include <torch/cuda.h>
 
 #include <filesystem>
 #include <map>
@@ -14,6 +13,7 @@
 #include "box.h"
 #include "ema.h"
 #include "evaluate.h"
+#include "gpu.h"
 #include "loss.h"
 #include "model.h"
 #include "optim.h"
@@ -325,7 +325,7 @@ std::vector<ModelCase> model_cases() {
   std::vector<ModelCase> cases;
   for (const auto& path : manifests(Kind::model)) {
     cases.emplace_back(path, at::kCPU);
-    if (torch::cuda::is_available()) cases.emplace_back(path, at::kCUDA);
+    if (!find_gpus().found.empty()) cases.emplace_back(path, at::kCUDA);
   }
   return cases;
 }

@@ -1,4 +1,4 @@
-import {chmod, mkdtemp, rm, writeFile} from 'node:fs/promises';
+import {mkdtemp, rm} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {afterEach, beforeEach, expect, it} from 'vitest';
@@ -9,6 +9,7 @@ import {TrainerProcesses} from '../../../agent/adapters/trainerProcess.js';
 import {systemClock} from '../../../shared/clock.js';
 import {silentLog} from '../../../shared/log.js';
 import type {Device} from '../../../shared/observation.js';
+import {writeScript} from '../../support/script.js';
 
 /** GPUs that nvidia-smi shows, and what a trainer says of them: a shell script here, since no GPU can be counted on. */
 
@@ -29,8 +30,7 @@ const gpu = (id: string): Device => ({id, kind: 'cuda', index: 0, model: 'A100',
 
 async function check(devices: readonly Device[], script: string): Promise<void> {
   const trainerPath = join(folder, 'tenfold-trainer');
-  await writeFile(trainerPath, `#!/bin/sh\n${script}\n`);
-  await chmod(trainerPath, 0o755);
+  await writeScript(trainerPath, script);
   const site = {trainerPath, environment: process.env, folder, spawnMark: folder};
   await checkTrainerUsesGpus(devices, site, new TrainerProcesses(nursery, systemClock));
 }

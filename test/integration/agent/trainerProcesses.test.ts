@@ -12,6 +12,7 @@ import {systemClock} from '../../../shared/clock.js';
 import {silentLog} from '../../../shared/log.js';
 import type {TrainerEvent} from '../../../shared/trainerContract.js';
 import {buildOnce, DIST} from '../../support/build.js';
+import {writeScript} from '../../support/script.js';
 import {isRunning, waitUntil} from '../../support/waitUntil.js';
 
 /** Life and death of processes; what runs here are shell scripts, since any program must be held in the same way. */
@@ -32,8 +33,7 @@ afterEach(async () => {
 
 async function program(script: string): Promise<RankLaunch> {
   const path = join(folder, 'program');
-  await writeFile(path, `#!/bin/sh\n${script}\n`);
-  await chmod(path, 0o755);
+  await writeScript(path, script);
   const env = {PATH: process.env.PATH!, RANK: '0', TENFOLD_GENERATION: '5', [SPAWN_MARK]: folder};
   return {rank: 0, deviceId: 'cpu-0', argv: [path, 'train', 'config.json'], env, cwd: folder};
 }
