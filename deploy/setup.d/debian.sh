@@ -16,6 +16,7 @@ libwebp-dev            # WebP
 libstb-dev             # letters in pictures …
 fonts-dejavu-core      # … and their font, which becomes part of the trainer
 libzip-dev             # PyTorch checkpoints
+libssl-dev             # SHA-256 of what the trainer reads and writes
 libyaml-cpp-dev        # data.yaml and model yamls
 nlohmann-json3-dev     # configs, events, commands
 libgtest-dev           # the trainer's tests

@@ -1,14 +1,15 @@
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
+struct evp_md_ctx_st;
+
 namespace tenfold {
 
-/// SHA-256 (FIPS 180-4), fed piece by piece.
+/// SHA-256 (FIPS 180-4), fed piece by piece. OpenSSL computes it, with the CPU's instructions for it where it has them.
 class Sha256 {
  public:
   Sha256();
@@ -17,11 +18,10 @@ class Sha256 {
   std::string hex();
 
  private:
-  void block(const uint8_t* bytes);
-  std::array<uint32_t, 8> state_;
-  std::array<uint8_t, 64> pending_;
-  size_t pending_size_ = 0;
-  uint64_t total_bytes_ = 0;
+  struct Free {
+    void operator()(evp_md_ctx_st* context) const;
+  };
+  std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
 
 std::string sha256_hex(std::span<const uint8_t> bytes);

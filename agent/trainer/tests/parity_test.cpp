@@ -105,7 +105,7 @@ void compare_best(Comparison& compare, const std::string& key, const at::Tensor&
   const auto found = select_best(decoded, options);
   for (int64_t image = 0; image < expected.size(0); ++image) {
     const auto& own = found.at(static_cast<size_t>(image));
-    const auto theirs = expected[image];
+    const auto theirs = expected[image].to(at::kCPU);
     compare.tensors("best detections", key + " scores", own.select(1, 4), theirs.select(1, 4), 1e-4);
     const auto rows = at::cat({xyxy_to_xywh(own.narrow(1, 0, 4)), own.narrow(1, 4, 2)}, 1);
     const auto last = theirs[-1][4].item<double>();
