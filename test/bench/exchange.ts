@@ -1,10 +1,11 @@
 import {execFile} from 'node:child_process';
 import {availableParallelism} from 'node:os';
 import * as path from 'node:path';
-import {parseArgs, promisify} from 'node:util';
+import {promisify} from 'node:util';
 import {packageRoot} from '../../shared/packageRoot.js';
 import {freePort} from '../support/freePort.js';
 import {rankEnvironment} from '../support/rankEnvironment.js';
+import {type Given, optionsOf, wholeNumber} from './options.js';
 
 /**
  * `npm run bench:exchange`: how much of the exchange of gradients is hidden behind the backward pass.
@@ -15,6 +16,9 @@ import {rankEnvironment} from '../support/rankEnvironment.js';
  */
 
 const HELP = `npm run bench:exchange -- [options]
+
+How much of the exchange of gradients is hidden behind the backward pass.
+
   --model NAME    yolov8n     --imgsz N    160
   --ranks N       2           --images N   4, of a rank
   --threads N     cores / ranks, of a rank
@@ -30,22 +34,36 @@ interface Measured {
   readonly ms: Readonly<Record<'compute' | 'at_once' | 'overlapped' | 'overlapped_bf16', number>>;
 }
 
-const text = {type: 'string'} as const;
-const {values} = parseArgs({
-  options: {help: {type: 'boolean', short: 'h'}, model: text, imgsz: text, ranks: text, images: text, threads: text, rounds: text},
-});
-if (values.help) console.log(HELP);
-else report(await measure());
+report(await measure(optionsOf(HELP, settingsOf)));
 
-async function measure(): Promise<Measured> {
+interface Settings {
+  readonly model: string;
+  readonly imgsz: number;
+  readonly images: number;
+  readonly ranks: number;
+  readonly threads: number;
+  readonly rounds: number;
+}
+
+function settingsOf(given: Given): Settings {
+  const ranks = wholeNumber(given, 'ranks', 2);
+  return {
+    model: given.model ?? 'yolov8n',
+    imgsz: wholeNumber(given, 'imgsz', 160),
+    images: wholeNumber(given, 'images', 4),
+    ranks,
+    threads: wholeNumber(given, 'threads', Math.max(1, Math.floor(availableParallelism() / ranks))),
+    rounds: wholeNumber(given, 'rounds', 15),
+  };
+}
+
+async function measure({model, imgsz, images, ranks, threads, rounds}: Settings): Promise<Measured> {
   await run('cmake', ['--build', BUILD, '--target', 'tenfold-trainer-exchange']);
-  const {model = 'yolov8n', imgsz = '160', images = '4', rounds = '15', ranks = '2'} = values;
-  const threads = values.threads ?? String(Math.max(1, Math.floor(availableParallelism() / Number(ranks))));
   const port = await freePort();
   const outputs = await Promise.all(
-    Array.from({length: Number(ranks)}, (_, rank) => {
-      const env = {...process.env, ...rankEnvironment(rank, Number(ranks), port), OMP_NUM_THREADS: threads};
-      return run(path.join(BUILD, 'tenfold-trainer-exchange'), [model, imgsz, images, rounds], {env});
+    Array.from({length: ranks}, (_, rank) => {
+      const env = {...process.env, ...rankEnvironment(rank, ranks, port), OMP_NUM_THREADS: String(threads)};
+      return run(path.join(BUILD, 'tenfold-trainer-exchange'), [model, imgsz, images, rounds].map(String), {env});
     }),
   );
   console.log(

@@ -6,9 +6,11 @@ import * as path from 'node:path';
 import {createInterface} from 'node:readline';
 import type {Readable, Writable} from 'node:stream';
 import {packageRoot} from '../../shared/packageRoot.js';
+import {optionsOf, wholeNumber} from './options.js';
+import {median} from './statistics.js';
 
 /**
- * `npm run bench:loader [-- ROUNDS]`: network inputs per second of one core's time, made from JPEGs of 1280x960 (quality 90), beside OpenCV.
+ * `npm run bench:loader`: network inputs per second of one core's time, made from JPEGs of 1280x960 (quality 90), beside OpenCV.
  *
  * Each contestant is one process with one thread that makes the same things: pictures letterboxed to 640; mosaics of four, looked at through a
  * random view (scale 0.5 to 1.5, shift 0.1, mirrored half of the time) and changed in hue, saturation and value (0.015, 0.7, 0.4); planar RGB in
@@ -35,7 +37,13 @@ const TASKS = [
   {name: 'mosaic, both cached', ours: 'mosaic-warm', theirs: 'mosaic-warm', inputs: 128},
 ];
 
-const rounds = Number(process.argv[2] ?? 7);
+const HELP = `npm run bench:loader -- [options]
+
+Network inputs per second of one core, made from JPEGs of 1280x960, beside OpenCV as it comes and with its allocator tuned.
+
+  --rounds N      7, of which the medians count`;
+
+const rounds = optionsOf(HELP, given => wholeNumber(given, 'rounds', 7));
 const build = path.join(packageRoot, 'agent/trainer/build');
 const bench = path.join(build, 'tenfold-loader-bench');
 const python = path.join(packageRoot, '.cache/opencv/bin/python');
@@ -133,11 +141,6 @@ async function usualKib(): Promise<number> {
 
 function row([name, ...cells]: string[]): string {
   return name!.padEnd(26) + cells.map(cell => cell.padStart(10)).join('');
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
 }
 
 function buildBench(): void {

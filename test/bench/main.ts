@@ -6,16 +6,24 @@ import {type JobEvent, JobState} from '../../shared/gen/tenfold/v1/job.js';
 import {type Cluster, eventAfter, killAndWait, rankPids, startCluster, waitForState} from '../support/cluster.js';
 import {writeTinyDataset} from '../support/tinyDataset.js';
 import {barePair} from './barePair.js';
+import {optionsOf, wholeNumber} from './options.js';
+import {median} from './statistics.js';
 
 /**
- * `npm run bench [-- RUNS]`: how long a user waits, on this machine, with a cluster of two agents of one CPU slot each and YOLOv8n.
+ * `npm run bench`: how long a user waits, on this machine, with a cluster of two agents of one CPU slot each and YOLOv8n.
  *
  * Times end when the later of the two ranks has taken its step, by the trainers' own clocks. Every run of one round is taken before the next
  * round begins, so that all figures see the same noise; the ratio is taken within rounds.
  */
 
 const TRAIN = {epochs: 1000, batch: 16, imgsz: 160, seed: 7, val: false};
-const rounds = roundsAsked(process.argv[2]);
+const HELP = `npm run bench -- [options]
+
+Times of a coordinator and two agents: from submit to the first step, and from a killed rank to the next step.
+
+  --rounds N      7, of which the medians count`;
+
+const rounds = optionsOf(HELP, given => wholeNumber(given, 'rounds', 7));
 
 interface Round {
   readonly bareStartMs: number;
@@ -57,12 +65,6 @@ try {
   await rm(folder, {recursive: true, force: true});
 }
 
-function roundsAsked(word = '7'): number {
-  if (/^[1-9]\d{0,3}$/.test(word)) return Number(word);
-  console.error('npm run bench [-- RUNS]: RUNS is how often everything is measured, 7 unless given');
-  process.exit(word === '--help' ? 0 : 2);
-}
-
 async function oneRound(data: string, yaml: string, round: number): Promise<Round> {
   const bareStartMs = await barePair(path.join(folder, `bare-${round}`), yaml, {...TRAIN, threads: 1});
   const submittedAt = Date.now();
@@ -95,11 +97,6 @@ function print(what: string, ms: readonly number[]): void {
 
 function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(2)} s`;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
 }
 
 function memory(): string {

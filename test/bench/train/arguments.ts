@@ -1,7 +1,6 @@
-import {parseArgs} from 'node:util';
+import {type Given, wholeNumber} from '../options.js';
 
 export interface BenchArguments {
-  readonly help: boolean;
   readonly data: string;
   readonly model: string;
   readonly epochs: number;
@@ -40,50 +39,25 @@ average precision counts a straight line down to recall 1. So the last five epoc
 the sums compare like with like.`;
 
 /** Throws with what is wrong. */
-export function parseBenchArguments(args: readonly string[], cores: number): BenchArguments {
-  const text = {type: 'string'} as const;
-  const {values} = parseArgs({
-    args: [...args],
-    options: {
-      help: {type: 'boolean', short: 'h'},
-      data: text,
-      model: text,
-      epochs: text,
-      imgsz: text,
-      batch: text,
-      seeds: text,
-      ranks: text,
-      threads: text,
-      curves: text,
-      only: text,
-      rounds: text,
-    },
-  });
-  const whole = (name: 'epochs' | 'imgsz' | 'batch' | 'ranks' | 'threads' | 'rounds', otherwise: number): number => {
-    const value = Number(values[name] ?? otherwise);
-    if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number above 0, not ${values[name]}`);
-    return value;
-  };
-  const help = values.help ?? false;
-  if (values.data === undefined && !help) throw new Error('--data is missing: which data set? (--help shows more)');
-  const seeds = (values.seeds ?? '0,1').split(',').map(Number);
-  if (!seeds.every(Number.isInteger)) throw new Error(`--seeds must be whole numbers separated by commas, not ${values.seeds}`);
-  if (values.only !== undefined && values.only !== 'learn' && values.only !== 'speed')
-    throw new Error(`--only is learn or speed, not ${values.only}`);
-  const ranks = whole('ranks', 1);
+export function benchArguments(given: Given, cores: number): BenchArguments {
+  if (given.data === undefined) throw new Error('--data is missing: which data set?');
+  const seeds = (given.seeds ?? '0,1').split(',').map(Number);
+  if (!seeds.every(Number.isInteger)) throw new Error(`--seeds must be whole numbers separated by commas, not ${given.seeds}`);
+  if (given.only !== undefined && given.only !== 'learn' && given.only !== 'speed')
+    throw new Error(`--only is learn or speed, not ${given.only}`);
+  const ranks = wholeNumber(given, 'ranks', 1);
   return {
-    help,
-    data: values.data ?? '',
-    model: values.model ?? 'yolov8n',
-    epochs: whole('epochs', 30),
-    imgsz: whole('imgsz', 320),
-    batch: whole('batch', 16),
+    data: given.data,
+    model: given.model ?? 'yolov8n',
+    epochs: wholeNumber(given, 'epochs', 30),
+    imgsz: wholeNumber(given, 'imgsz', 320),
+    batch: wholeNumber(given, 'batch', 16),
     seeds,
     ranks,
-    threads: whole('threads', Math.max(1, Math.floor(cores / ranks))),
-    curves: values.curves,
-    learns: values.only !== 'speed',
-    speed: values.only !== 'learn',
-    rounds: whole('rounds', 3),
+    threads: wholeNumber(given, 'threads', Math.max(1, Math.floor(cores / ranks))),
+    curves: given.curves,
+    learns: given.only !== 'speed',
+    speed: given.only !== 'learn',
+    rounds: wholeNumber(given, 'rounds', 3),
   };
 }

@@ -1,3 +1,5 @@
+import {mean} from '../statistics.js';
+
 /** mAP by epoch. */
 export interface CurvePoint {
   readonly epoch: number;
@@ -27,13 +29,4 @@ export function curveName(model: string, dataset: string): string {
 /** Mean of the last five epochs, or of all when there are fewer. */
 export function lastMean(curve: Curve, of: 'map50' | 'map50_95'): number {
   return mean(curve.slice(-LAST).map(point => point[of]));
-}
-
-export function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
 }

@@ -1,8 +1,9 @@
 import {existsSync, readFileSync} from 'node:fs';
 import * as path from 'node:path';
 import {packageRoot} from '../../../shared/packageRoot.js';
+import {mean} from '../statistics.js';
 import type {BenchArguments} from './arguments.js';
-import {type Curve, type CurvePoint, curveName, findCurve, LAST, lastMean, mean} from './curve.js';
+import {type Curve, type CurvePoint, curveName, findCurve, LAST, lastMean} from './curve.js';
 import {publishedMap, type TrainingRun, train} from './trainer.js';
 
 const DEFAULT_CURVES = path.join(packageRoot, '../shared/reference/curves.csv');

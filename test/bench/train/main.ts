@@ -2,21 +2,19 @@ import {statSync} from 'node:fs';
 import {mkdtemp, rm} from 'node:fs/promises';
 import {availableParallelism, tmpdir} from 'node:os';
 import * as path from 'node:path';
-import {HELP, parseBenchArguments} from './arguments.js';
+import {optionsOf} from '../options.js';
+import {benchArguments, HELP} from './arguments.js';
 import {benchLearning} from './learning.js';
 import {benchSpeed} from './speed.js';
 
 /** `npm run bench:train`: does the trainer learn as the published one does, and how fast is its loop? */
 
+const args = optionsOf(HELP, given => benchArguments(given, availableParallelism()));
 const folder = await mkdtemp(path.join(tmpdir(), 'tenfold-bench-train-'));
 try {
-  const args = parseBenchArguments(process.argv.slice(2), availableParallelism());
-  if (args.help) console.log(HELP);
-  else {
-    const resolved = {...args, data: dataYaml(path.resolve(process.env.INIT_CWD ?? process.cwd(), args.data))};
-    if (args.learns) await benchLearning(resolved, folder);
-    if (args.speed) await benchSpeed(resolved, folder);
-  }
+  const resolved = {...args, data: dataYaml(path.resolve(process.env.INIT_CWD ?? process.cwd(), args.data))};
+  if (args.learns) await benchLearning(resolved, folder);
+  if (args.speed) await benchSpeed(resolved, folder);
 } catch (error) {
   console.error(`bench:train: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;

@@ -4,8 +4,8 @@ import * as path from 'node:path';
 import {promisify} from 'node:util';
 import {parse} from 'yaml';
 import {packageRoot} from '../../../shared/packageRoot.js';
+import {mean, median} from '../statistics.js';
 import type {BenchArguments} from './arguments.js';
-import {mean, median} from './curve.js';
 import {train} from './trainer.js';
 
 const BUILD = path.join(packageRoot, 'agent/trainer/build');
