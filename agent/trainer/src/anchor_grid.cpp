@@ -2,7 +2,27 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace tenfold {
+namespace {
+
+void describe_levels(AnchorGrid& grid) {
+  const auto count = static_cast<int64_t>(grid.levels.size());
+  std::vector<double> stride, cells;
+  std::vector<int64_t> first;
+  for (const AnchorGrid::Level& level : grid.levels) {
+    const auto width = static_cast<double>(level.width), height = static_cast<double>(level.height);
+    stride.push_back(level.stride);
+    cells.insert(cells.end(), {width, height, width, height});
+    first.push_back(level.first);
+  }
+  grid.level_stride = at::tensor(stride, at::kDouble).view({count, 1}).to(grid.points.options());
+  grid.level_cells = at::tensor(cells, at::kDouble).view({count, 4}).to(grid.points.options());
+  grid.level_first = at::tensor(first, at::kLong).to(grid.points.device());
+}
+
+}  // namespace
 
 AnchorGrid make_anchor_grid(const std::vector<at::Tensor>& raw, const std::vector<int>& strides, at::ScalarType dtype) {
   AnchorGrid grid;
@@ -22,7 +42,15 @@ AnchorGrid make_anchor_grid(const std::vector<at::Tensor>& raw, const std::vecto
   }
   grid.points = at::cat(points);
   grid.stride = at::cat(stride);
+  describe_levels(grid);
   return grid;
+}
+
+bool AnchorGrid::fits(const std::vector<at::Tensor>& raw) const {
+  const auto is_of = [](const Level& level, const at::Tensor& map) {
+    return level.height == map.size(2) && level.width == map.size(3);
+  };
+  return points.device() == raw.front().device() && std::ranges::equal(levels, raw, is_of);
 }
 
 at::Tensor by_anchor(const std::vector<at::Tensor>& raw) {

@@ -13,94 +13,33 @@ namespace {
 
 constexpr double kAlignmentEps = 1e-9;
 
-/// Candidate pairs, in order of the box.
-struct Pairs {
-  at::Tensor truth;   // (P) int64: row of Truth
-  at::Tensor anchor;  // (P) int64: image * A + anchor
-  at::Tensor inside;  // (P) bool: the anchor's centre lies in the box
-};
-
-/// First cell whose centre may lie at or after `edge`, and one past the last that may lie before `end`, in a row of
-/// `count` cells: generous by a cell, for `inside` decides.
-at::Tensor first_cell(const at::Tensor& edge, int stride, int64_t count) {
-  return (edge / stride - 0.5).floor().clamp(0, count).to(at::kLong);
-}
-at::Tensor end_cell(const at::Tensor& edge, int stride, int64_t count) {
-  return ((edge / stride - 0.5).ceil() + 1).clamp(0, count).to(at::kLong);
-}
-
-Pairs list_pairs(const AnchorGrid& grid, const Truth& truth) {
-  const int64_t boxes = truth.boxes.size(0);
-  std::vector<at::Tensor> columns, rows, x0, y0, width, first;  // each (T), by level
-  const auto x1 = truth.boxes.select(1, 0), y1 = truth.boxes.select(1, 1);
-  const auto x2 = truth.boxes.select(1, 2), y2 = truth.boxes.select(1, 3);
-  for (const auto& level : grid.levels) {
-    x0.push_back(first_cell(x1, level.stride, level.width));
-    y0.push_back(first_cell(y1, level.stride, level.height));
-    columns.push_back((end_cell(x2, level.stride, level.width) - x0.back()).clamp_min(0));
-    rows.push_back((end_cell(y2, level.stride, level.height) - y0.back()).clamp_min(0));
-    width.push_back(at::full_like(x0.back(), level.width));
-    first.push_back(at::full_like(x0.back(), level.first));
-  }
-  // One rectangle a box and level: (T * L), a box's levels side by side.
-  const auto rectangles = [](const std::vector<at::Tensor>& by_level) { return at::stack(by_level, 1).flatten(); };
-  const auto column_count = rectangles(columns);
-  const auto sizes = column_count * rectangles(rows);
-  const auto rectangle = at::repeat_interleave(sizes);  // (P): which rectangle
-  const auto start = sizes.cumsum(0) - sizes;
-  const auto cell = at::arange(rectangle.size(0), sizes.options()) - start.index_select(0, rectangle);
-  const auto across = column_count.index_select(0, rectangle);
-  const auto down = cell.div(across, "floor");
-  const auto row_width = rectangles(width);
-  const auto origin = rectangles(first) + rectangles(y0) * row_width + rectangles(x0);
-  const auto anchor =
-      origin.index_select(0, rectangle) + down * row_width.index_select(0, rectangle) + (cell - down * across);
-
-  const auto owner = at::arange(boxes, sizes.options())
-                         .view({-1, 1})
-                         .expand({boxes, static_cast<int64_t>(grid.levels.size())})
-                         .flatten()
-                         .index_select(0, rectangle);
-  const auto centre = grid.points.index_select(0, anchor);
-  const auto box = truth.boxes.index_select(0, owner);
-  const auto margin = at::cat({centre - box.narrow(1, 0, 2), box.narrow(1, 2, 2) - centre}, 1);
-  return {owner, truth.image.index_select(0, owner) * grid.size() + anchor, margin.amin(1) > kAlignmentEps};
-}
-
 /// How well each pair fits.
 struct Fit {
   at::Tensor overlap;    // (P) CIoU of predicted and true box, not below 0; 0 outside
   at::Tensor alignment;  // (P) score^alpha * overlap^beta
 };
 
-Fit rate_pairs(const Pairs& pairs, const at::Tensor& logits, const at::Tensor& boxes, const Truth& truth,
+Fit rate_pairs(const Candidates& pairs, const at::Tensor& logits, const at::Tensor& boxes,
                const AssignerOptions& options) {
-  const int64_t classes = logits.size(-1);
   const auto predicted = boxes.reshape({-1, 4}).index_select(0, pairs.anchor);
-  const auto overlap =
-      box_ciou(truth.boxes.index_select(0, pairs.truth), predicted).clamp_min(0) * pairs.inside.to(boxes.scalar_type());
-  const auto wanted = pairs.anchor * classes + truth.cls.index_select(0, pairs.truth);
-  const auto score = logits.reshape({-1}).index_select(0, wanted).sigmoid();
+  const auto overlap = box_ciou(pairs.box, predicted).clamp_min(0) * pairs.inside;
+  const auto score = logits.reshape({-1}).index_select(0, pairs.score).sigmoid();
   return {overlap, score.pow(options.alpha) * overlap.pow(options.beta)};
 }
 
 /// Which pairs are among the `topk` best aligned of their box: (P) bool. Pairs of alignment 0 never are.
-at::Tensor claim_best(const Pairs& pairs, const at::Tensor& alignment, int64_t boxes, int topk) {
+at::Tensor claim_best(const Candidates& pairs, const at::Tensor& alignment, int topk) {
   // One sort for all boxes: a key with the box above and the alignment below, descending. The bits of a float that is
-  // not negative are ordered as the float is.
+  // not negative are ordered as the float is. Pairs are sorted within their box's, so places are what they were.
   const auto bits = alignment.to(at::kFloat).contiguous().view(at::kInt).to(at::kLong);
   const auto key = pairs.truth * (int64_t{1} << 32) - bits;
   const auto order = std::get<1>(at::sort(key, /*stable=*/true, /*dim=*/0, /*descending=*/false));
-  const auto sorted_truth = pairs.truth.index_select(0, order);
-  const auto size = at::zeros({boxes}, key.options()).scatter_add_(0, pairs.truth, at::ones_like(pairs.truth));
-  const auto start = size.cumsum(0) - size;
-  const auto place = at::arange(order.size(0), key.options()) - start.index_select(0, sorted_truth);
-  const auto among_best = at::empty_like(pairs.inside).scatter_(0, order, place < topk);
+  const auto among_best = at::empty_like(pairs.inside).scatter_(0, order, pairs.place < topk);
   return among_best & (alignment > 0);
 }
 
 /// Settles anchors that several boxes claim: (P) bool, at most one pair an anchor.
-at::Tensor settle_claims(const Pairs& pairs, const at::Tensor& overlap, const at::Tensor& claimed, int64_t anchors) {
+at::Tensor settle_claims(const Candidates& pairs, const at::Tensor& overlap, const at::Tensor& claimed, int64_t anchors) {
   const auto claims = at::zeros({anchors}, pairs.anchor.options()).scatter_add_(0, pairs.anchor, claimed.to(at::kLong));
   const auto contested = claims.index_select(0, pairs.anchor) > 1;
   const auto best_overlap = at::zeros({anchors}, overlap.options()).scatter_reduce(0, pairs.anchor, overlap, "amax");
@@ -126,15 +65,49 @@ Assignment nothing_assigned(const at::Tensor& boxes, const Truth& truth) {
 
 }  // namespace
 
-Assignment assign_task_aligned(const AnchorGrid& grid, const at::Tensor& logits, const at::Tensor& boxes,
+Candidates list_candidates(const AnchorGrid& grid, const Truth& truth, int64_t classes) {
+  const at::NoGradGuard no_grad;
+  const int64_t boxes = truth.boxes.size(0), levels = grid.level_first.size(0);
+  // The first cell whose centre may lie in the box, and one past the last, in x and y: generous by a cell, for `inside`
+  // decides. (T, L, 4)
+  const auto edges = truth.boxes.unsqueeze(1) / grid.level_stride - 0.5;
+  const auto generous = at::cat({edges.narrow(2, 0, 2).floor(), edges.narrow(2, 2, 2).ceil() + 1}, 2);
+  const auto cells = at::minimum(generous.clamp_min_(0), grid.level_cells).to(at::kLong);
+  const auto extent = (cells.narrow(2, 2, 2) - cells.narrow(2, 0, 2)).clamp_min_(0);
+  const auto columns = extent.select(2, 0), sizes = columns * extent.select(2, 1);
+  const auto width = grid.level_cells.select(1, 0).to(at::kLong).expand({boxes, levels});
+  const auto origin = grid.level_first + cells.select(2, 1) * width + cells.select(2, 0);
+  const auto start = sizes.flatten().cumsum(0).view_as(sizes) - sizes;  // of a rectangle's pairs
+
+  // One rectangle a box and level, a box's levels side by side; what its pairs have to know of it. (T * L, 8)
+  const auto by_box = [&](const at::Tensor& values) { return values.unsqueeze(1).expand({boxes, levels}); };
+  const auto numbers = at::arange(boxes, sizes.options());
+  const auto known = at::stack({by_box(numbers), by_box(start.select(1, 0)), by_box(truth.image * grid.size()),
+                                by_box(truth.cls), start, columns, width, origin}, 2).flatten(0, 1);
+  const auto rectangle = at::repeat_interleave(sizes.flatten());  // (P)
+  const auto of = known.index_select(0, rectangle).t().contiguous().unbind(0);
+  const auto &owner = of[0], &first_of_box = of[1], &first_of_image = of[2], &cls = of[3];
+  const auto &first_of_rectangle = of[4], &across = of[5], &row = of[6], &corner = of[7];
+  const auto pair = at::arange(rectangle.size(0), sizes.options());
+  const auto cell = pair - first_of_rectangle;
+  const auto down = cell.div(across, "floor");
+  const auto point = corner + down * row + (cell - down * across);
+  const auto anchor = first_of_image + point;
+
+  const auto centre = grid.points.index_select(0, point).t().contiguous();  // (2, P)
+  const auto sides = truth.boxes.index_select(0, owner).t().contiguous();   // (4, P)
+  const auto margin = at::minimum(centre - sides.narrow(0, 0, 2), sides.narrow(0, 2, 2) - centre).amin(0);
+  return {owner, anchor, anchor * classes + cls, sides.t(), margin > kAlignmentEps, pair - first_of_box};
+}
+
+Assignment assign_task_aligned(const Candidates& pairs, const at::Tensor& logits, const at::Tensor& boxes,
                                const Truth& truth, const AssignerOptions& options) {
   const at::NoGradGuard no_grad;
   const int64_t count = truth.boxes.size(0);
   if (count == 0) return nothing_assigned(boxes, truth);
-  const auto pairs = list_pairs(grid, truth);
-  const auto fit = rate_pairs(pairs, logits, boxes, truth, options);
-  const auto claimed = claim_best(pairs, fit.alignment, count, options.topk);
-  const auto settled = settle_claims(pairs, fit.overlap, claimed, logits.size(0) * grid.size());
+  const auto fit = rate_pairs(pairs, logits, boxes, options);
+  const auto claimed = claim_best(pairs, fit.alignment, options.topk);
+  const auto settled = settle_claims(pairs, fit.overlap, claimed, logits.size(0) * logits.size(1));
 
   const auto chosen = settled.nonzero().flatten();
   const auto owner = pairs.truth.index_select(0, chosen);

@@ -3,57 +3,78 @@
 #include <ATen/ATen.h>
 
 #include <numbers>
+#include <utility>
+#include <vector>
 
 namespace tenfold {
 namespace {
 
 constexpr double kEps = 1e-7;  // keeps degenerate boxes finite
 
-struct Sides {
-  at::Tensor x1, y1, x2, y2;  // (…)
+// x and y of corners and sizes go through one operation together: half as many, and a GPU waits for their launches. They
+// stand in front, since a loop over two numbers a box is a slow one.
+
+struct Corners {
+  at::Tensor near, far;  // (2, …)
 };
 
-Sides sides_of(const at::Tensor& boxes) {
-  return {boxes.select(-1, 0), boxes.select(-1, 1), boxes.select(-1, 2), boxes.select(-1, 3)};
+Corners corners_of(const at::Tensor& boxes) {
+  const std::vector<at::Tensor> parts = boxes.movedim(-1, 0).contiguous().split(2, 0);
+  return {parts[0], parts[1]};
 }
 
-/// Intersection over union, and the widths and heights on the way.
-struct Overlap {
-  at::Tensor iou, width_a, height_a, width_b, height_b;
+/// Of boxes whose shapes may be broadcast.
+std::pair<Corners, Corners> corners_of(const at::Tensor& a, const at::Tensor& b) {
+  const std::vector<at::Tensor> both = at::broadcast_tensors({a, b});
+  return {corners_of(both[0]), corners_of(both[1])};
+}
+
+struct Sides {
+  at::Tensor width, height;  // (…)
 };
 
-Overlap overlap_of(const Sides& a, const Sides& b) {
-  const auto width = (at::minimum(a.x2, b.x2) - at::maximum(a.x1, b.x1)).clamp_min(0);
-  const auto height = (at::minimum(a.y2, b.y2) - at::maximum(a.y1, b.y1)).clamp_min(0);
-  const auto intersection = width * height;
-  Overlap overlap{{}, a.x2 - a.x1, a.y2 - a.y1, b.x2 - b.x1, b.y2 - b.y1};
-  const auto both = overlap.width_a * overlap.height_a + overlap.width_b * overlap.height_b;
+Sides sides_of(const at::Tensor& sizes) {
+  const std::vector<at::Tensor> parts = sizes.unbind(0);
+  return {parts[0], parts[1]};
+}
+
+at::Tensor area_of(const Sides& sides) { return sides.width * sides.height; }
+
+/// Intersection over union, and the boxes' sides on the way.
+struct Overlap {
+  at::Tensor iou;
+  Sides a, b;
+};
+
+Overlap overlap_of(const Corners& a, const Corners& b) {
+  const auto common = (at::minimum(a.far, b.far) - at::maximum(a.near, b.near)).clamp_min(0);
+  const auto intersection = area_of(sides_of(common));
+  Overlap overlap{{}, sides_of(a.far - a.near), sides_of(b.far - b.near)};
+  const auto both = area_of(overlap.a) + area_of(overlap.b);
   overlap.iou = intersection / (both - intersection + kEps);
   return overlap;
 }
 
 }  // namespace
 
-at::Tensor box_iou(const at::Tensor& a, const at::Tensor& b) {
-  return overlap_of(sides_of(a), sides_of(b)).iou;
+at::Tensor box_iou(const at::Tensor& boxes_a, const at::Tensor& boxes_b) {
+  const auto [a, b] = corners_of(boxes_a, boxes_b);
+  return overlap_of(a, b).iou;
 }
 
 at::Tensor box_ciou(const at::Tensor& boxes_a, const at::Tensor& boxes_b) {
-  const auto a = sides_of(boxes_a);
-  const auto b = sides_of(boxes_b);
-  const auto [iou, width_a, height_a, width_b, height_b] = overlap_of(a, b);
-  const auto hull_width = at::maximum(a.x2, b.x2) - at::minimum(a.x1, b.x1);
-  const auto hull_height = at::maximum(a.y2, b.y2) - at::minimum(a.y1, b.y1);
-  const auto diagonal = hull_width.square() + hull_height.square() + kEps;
+  const auto [a, b] = corners_of(boxes_a, boxes_b);
+  const auto overlap = overlap_of(a, b);
+  const auto diagonal = (at::maximum(a.far, b.far) - at::minimum(a.near, b.near)).square().sum(0) + kEps;
   // Twice the offset of the centres, hence a quarter of its square.
-  const auto offset = (a.x1 + a.x2 - b.x1 - b.x2).square() + (a.y1 + a.y2 - b.y1 - b.y2).square();
+  const auto offset = (a.near + a.far - b.near - b.far).square().sum(0);
   const auto distance = offset / diagonal * 0.25;
 
   constexpr double kScale = 4 / (std::numbers::pi * std::numbers::pi);
-  const auto angle = at::atan2(width_b, height_b + kEps) - at::atan2(width_a, height_a + kEps);
-  const auto v = angle.square() * kScale;
-  const auto alpha = (v / (v - iou + (1 + kEps))).detach();
-  return iou - distance - alpha * v;
+  const auto angle_of = [](const Sides& sides) { return at::atan2(sides.width, sides.height + kEps); };
+  const auto v = (angle_of(overlap.b) - angle_of(overlap.a)).square() * kScale;
+  const auto alpha = (v / (v - overlap.iou + (1 + kEps))).detach();
+  return overlap.iou - distance - alpha * v;
 }
 
 at::Tensor xywh_to_xyxy(const at::Tensor& boxes) {

@@ -90,20 +90,29 @@ class AnchorLoss : public DetectionLoss {
     const auto dtype = raw.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const auto options = raw.front().options().dtype(dtype).requires_grad(false);
     const auto labels = targets.to(options, /*non_blocking=*/true);
+    std::vector<Matches> matches;                     // by scale, and so are all below
+    std::vector<at::Tensor> rows, shapes, boxes;      // (P, 5 + nc), (P, 2), (P, 4)
+    std::vector<int64_t> counts;
+    for (size_t i = 0; i < raw.size(); ++i) {
+      const auto& map = raw[i];  // (B, A, H, W, 5 + nc)
+      const auto anchors = layout_.anchors[static_cast<int64_t>(i)].to(options);
+      const auto& own = matches.emplace_back(match_targets(labels, anchors, map.size(2), map.size(3)));
+      rows.push_back(full_precision(map.index({own.image, own.anchor, own.row, own.column})));
+      shapes.push_back(anchors.index_select(0, own.anchor));
+      boxes.push_back(own.box);
+      counts.push_back(rows.back().size(0));
+    }
+    const auto overlap = overlaps(at::cat(rows), at::cat(shapes), at::cat(boxes)).split_with_sizes(counts);
+
+    const auto classes = labels.select(1, 1).to(at::kLong);
     std::vector<at::Tensor> box, obj, cls;
     std::vector<double> images = {static_cast<double>(raw.front().size(0))}, matched, anchors;
     for (size_t i = 0; i < raw.size(); ++i) {
-      const auto& map = raw[i];  // (B, A, H, W, 5 + nc)
-      const auto shapes = layout_.anchors[static_cast<int64_t>(i)].to(options);
-      const auto matches = match_targets(labels, shapes, map.size(2), map.size(3));
-      const auto rows = full_precision(map.index({matches.image, matches.anchor, matches.row, matches.column}));
-      const auto overlap = overlaps(rows, shapes.index_select(0, matches.anchor), matches.box);
-      box.push_back((1 - overlap).sum() * gains_.box);
-      obj.push_back(objectness(map, rows, matches, overlap) * (gains_.obj * balance_[i]));
-      cls.push_back(classification(rows, labels.select(1, 1).to(at::kLong).index_select(0, matches.truth)) *
-                    gains_.cls);
-      matched.push_back(static_cast<double>(rows.size(0)));
-      anchors.push_back(static_cast<double>(map.numel() / map.size(4)));
+      box.push_back((1 - overlap[i]).sum() * gains_.box);
+      obj.push_back(objectness(raw[i], rows[i], matches[i], overlap[i]) * (gains_.obj * balance_[i]));
+      cls.push_back(classification(rows[i], classes.index_select(0, matches[i].truth)) * gains_.cls);
+      matched.push_back(static_cast<double>(counts[i]));
+      anchors.push_back(static_cast<double>(raw[i].numel() / raw[i].size(4)));
     }
     images.insert(images.end(), matched.begin(), matched.end());
     images.insert(images.end(), anchors.begin(), anchors.end());

@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <optional>
+
 #include "anchor_grid.h"
 #include "box.h"
 #include "full_precision.h"
@@ -10,12 +12,19 @@ namespace {
 
 constexpr int64_t kBranchItems = 3;  // box, cls, dfl
 
+/// What a batch's shape alone decides.
+struct Geometry {
+  AnchorGrid grid;
+  int height, width;        // pixels
+  at::ScalarType dtype;
+  at::Tensor picture_size;  // (4) width, height, width, height
+};
+
 /// Labels (M, 6) of a batch as boxes in pixels.
-Truth truth_of(const at::Tensor& targets, int height, int width, const at::TensorOptions& options) {
-  const auto on_device = targets.to(options, /*non_blocking=*/true);
-  const auto size = at::tensor({width, height, width, height}, at::kFloat).to(options, /*non_blocking=*/true);
-  return {on_device.select(1, 0).to(at::kLong), on_device.select(1, 1).to(at::kLong),
-          xywh_to_xyxy(on_device.narrow(1, 2, 4) * size)};
+Truth truth_of(const at::Tensor& targets, const Geometry& geometry) {
+  const auto on_device = targets.to(geometry.grid.points.options(), /*non_blocking=*/true);
+  const auto numbers = on_device.narrow(1, 0, 2).t().to(at::kLong).unbind(0);
+  return {numbers[0], numbers[1], xywh_to_xyxy(on_device.narrow(1, 2, 4) * geometry.picture_size)};
 }
 
 /// Distribution focal loss (Li et al., "Generalized Focal Loss", 2020): cross entropy with the two bins beside the true
@@ -40,14 +49,14 @@ class TaskAlignedLoss : public DetectionLoss {
     const size_t scales = layout_.strides.size();
     const auto options = raw.front().options().requires_grad(false);
     const auto dtype = raw.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    const auto grid = make_anchor_grid({raw.begin(), raw.begin() + static_cast<ptrdiff_t>(scales)}, layout_.strides,
-                                       dtype);
-    const auto truth = truth_of(targets, height, width, options.dtype(dtype));
+    const AnchorGrid& grid = geometry_of({raw.begin(), raw.begin() + static_cast<ptrdiff_t>(scales)}, height, width, dtype).grid;
+    const auto truth = truth_of(targets, *geometry_);
+    const auto candidates = list_candidates(grid, truth, layout_.nc);
     std::vector<at::Tensor> sums, normalisers = {at::full({}, raw.front().size(0), options.dtype(dtype))};
     for (size_t branch = 0; branch < branches_.size(); ++branch) {
       const auto first = raw.begin() + static_cast<ptrdiff_t>(branch * scales);
       const auto predictions = full_precision(by_anchor({first, first + static_cast<ptrdiff_t>(scales)}));
-      const auto assignment = assign(grid, predictions.detach(), truth, branches_[branch]);
+      const auto assignment = assign(grid, candidates, predictions.detach(), truth, branches_[branch]);
       sums.push_back(sum_terms(grid, predictions, truth, assignment));
       normalisers.push_back(assignment.score.sum());
     }
@@ -63,12 +72,22 @@ class TaskAlignedLoss : public DetectionLoss {
  private:
   int64_t sides() const { return 4 * layout_.reg_max; }
 
+  /// Batches of one shape come one after the other: what it decides is computed when it changes.
+  const Geometry& geometry_of(const std::vector<at::Tensor>& maps, int height, int width, at::ScalarType dtype) {
+    const bool kept = geometry_ && geometry_->height == height && geometry_->width == width && geometry_->dtype == dtype &&
+                      geometry_->grid.fits(maps);
+    if (kept) return *geometry_;
+    geometry_ = Geometry{make_anchor_grid(maps, layout_.strides, dtype), height, width, dtype, {}};
+    geometry_->picture_size = at::tensor({width, height, width, height}, at::kFloat).to(geometry_->grid.points.options());
+    return *geometry_;
+  }
+
   /// `predictions` (B, A, sides + nc).
-  Assignment assign(const AnchorGrid& grid, const at::Tensor& predictions, const Truth& truth,
-                    const AssignerOptions& options) const {
+  Assignment assign(const AnchorGrid& grid, const Candidates& candidates, const at::Tensor& predictions,
+                    const Truth& truth, const AssignerOptions& options) const {
     const auto distances = expected_distance(predictions.narrow(-1, 0, sides()), layout_.reg_max);
     const auto boxes = boxes_around(grid.points, distances, grid.stride);
-    return assign_task_aligned(grid, predictions.narrow(-1, sides(), layout_.nc), boxes, truth, options);
+    return assign_task_aligned(candidates, predictions.narrow(-1, sides(), layout_.nc), boxes, truth, options);
   }
 
   /// Sums over the batch of a branch's box, cls and dfl terms, with their gains: (3).
@@ -101,6 +120,7 @@ class TaskAlignedLoss : public DetectionLoss {
   HeadLayout layout_;
   LossGains gains_;
   std::vector<AssignerOptions> branches_;
+  std::optional<Geometry> geometry_;
 };
 
 }  // namespace

@@ -98,7 +98,7 @@ TEST_P(AssignerOnRandomScenes, FollowsTheDefinition) {
   for (const int topk : {1, 10}) {
     const AssignerOptions options{.topk = topk};
     const auto expected = plan_by_definition(grid, logits, boxes, truth, options);
-    const auto plan = plan_of(assign_task_aligned(grid, logits, boxes, truth, options));
+    const auto plan = plan_of(assign_task_aligned(list_candidates(grid, truth, logits.size(-1)), logits, boxes, truth, options));
     ASSERT_GT(expected.size(), 10U) << "a scene that tests nothing";
     ASSERT_EQ(plan.size(), expected.size());
     for (const auto& [anchor, owner] : expected) {
@@ -113,7 +113,8 @@ INSTANTIATE_TEST_SUITE_P(Seeds, AssignerOnRandomScenes, testing::Range(0, 4));
 
 TEST(Assigner, AssignsNothingWhereThereIsNothing) {
   const auto grid = grid_of(32, 32, {8});
-  const auto assignment = assign_task_aligned(grid, at::zeros({1, 16, 2}), at::zeros({1, 16, 4}), truth_of({}, {}, {}));
+  const auto nothing = truth_of({}, {}, {});
+  const auto assignment = assign_task_aligned(list_candidates(grid, nothing, 2), at::zeros({1, 16, 2}), at::zeros({1, 16, 4}), nothing);
   EXPECT_EQ(assignment.anchor.size(0), 0);
 }
 
@@ -124,7 +125,7 @@ TEST(Assigner, LeavesBoxesWithoutAnAnchorInsideAlone) {
                               {5, 5, 11, 11,      // between the centres
                                10, 10, 10, 10,    // empty
                                40, 40, 60, 60});  // outside
-  EXPECT_EQ(assign_task_aligned(grid, at::zeros({1, 16, 2}), boxes, truth).anchor.size(0), 0);
+  EXPECT_EQ(assign_task_aligned(list_candidates(grid, truth, 2), at::zeros({1, 16, 2}), boxes, truth).anchor.size(0), 0);
 }
 
 TEST(Assigner, GivesAContestedAnchorToTheBoxItOverlapsMost) {
@@ -132,7 +133,7 @@ TEST(Assigner, GivesAContestedAnchorToTheBoxItOverlapsMost) {
   const auto boxes = at::tensor({0.F, 0.F, 8.F, 8.F}).view({1, 1, 4});
   const auto truth = truth_of({0, 0}, {0, 1}, {0, 0, 6, 6, 0, 0, 8, 7});
   // The first box's class scores far higher, which decides nothing here.
-  const auto assignment = assign_task_aligned(grid, at::tensor({9.F, -1.F}).view({1, 1, 2}), boxes, truth);
+  const auto assignment = assign_task_aligned(list_candidates(grid, truth, 2), at::tensor({9.F, -1.F}).view({1, 1, 2}), boxes, truth);
   ASSERT_EQ(assignment.anchor.size(0), 1);
   EXPECT_EQ(assignment.truth[0].item<int64_t>(), 1);
   EXPECT_NEAR(assignment.score[0].item<float>(), box_ciou(truth.boxes[1], boxes[0][0]).item<float>(), 1e-5);

@@ -82,7 +82,7 @@ TEST(DetectionLoss, EqualsTheFormulasWrittenOutDensely) {
   const auto boxes = boxes_around(grid.points, expected_distance(predictions.narrow(2, 0, 64), 16), grid.stride);
   const Truth truth{targets.select(1, 0).to(at::kLong), targets.select(1, 1).to(at::kLong),
                     xywh_to_xyxy(targets.narrow(1, 2, 4) * kSize)};
-  const auto assigned = assign_task_aligned(grid, logits, boxes, truth);
+  const auto assigned = assign_task_aligned(list_candidates(grid, truth, logits.size(-1)), logits, boxes, truth);
   ASSERT_GT(assigned.anchor.size(0), 5);
 
   auto wanted = at::zeros_like(logits).flatten(0, 1);
