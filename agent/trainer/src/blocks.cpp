@@ -81,9 +81,9 @@ C2f::C2f(int64_t in, int64_t out, int repeats, const LinkMaker& make_link) : hid
 }
 
 at::Tensor C2f::forward(const at::Tensor& x) {
-  const auto both = cv1_->forward(x);
-  std::vector<at::Tensor> joined = {both};  // already the two halves side by side
-  auto link = both.narrow(1, hidden_, hidden_);
+  // Not the two halves as one: the way back from a slice of them would fill, copy and add all of both.
+  std::vector<at::Tensor> joined = cv1_->forward(x).split(hidden_, 1);
+  auto link = joined.back();
   for (const auto& block : chain_) {
     link = block->forward(link);
     joined.push_back(link);
