@@ -90,8 +90,8 @@ class AnchorLoss : public DetectionLoss {
     const auto dtype = raw.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const auto options = raw.front().options().dtype(dtype).requires_grad(false);
     const auto labels = targets.to(options, /*non_blocking=*/true);
-    std::vector<Matches> matches;                     // by scale, and so are all below
-    std::vector<at::Tensor> rows, shapes, boxes;      // (P, 5 + nc), (P, 2), (P, 4)
+    std::vector<Matches> matches;                 // by scale, as is all that follows
+    std::vector<at::Tensor> rows, shapes, boxes;  // (P, 5 + nc), (P, 2), (P, 4)
     std::vector<int64_t> counts;
     for (size_t i = 0; i < raw.size(); ++i) {
       const auto& map = raw[i];  // (B, A, H, W, 5 + nc)

@@ -49,8 +49,10 @@ class TaskAlignedLoss : public DetectionLoss {
     const size_t scales = layout_.strides.size();
     const auto options = raw.front().options().requires_grad(false);
     const auto dtype = raw.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    const AnchorGrid& grid = geometry_of({raw.begin(), raw.begin() + static_cast<ptrdiff_t>(scales)}, height, width, dtype).grid;
-    const auto truth = truth_of(targets, *geometry_);
+    const std::vector<at::Tensor> maps(raw.begin(), raw.begin() + static_cast<ptrdiff_t>(scales));
+    const Geometry& geometry = geometry_of(maps, height, width, dtype);
+    const AnchorGrid& grid = geometry.grid;
+    const auto truth = truth_of(targets, geometry);
     const auto candidates = list_candidates(grid, truth, layout_.nc);
     std::vector<at::Tensor> sums, normalisers = {at::full({}, raw.front().size(0), options.dtype(dtype))};
     for (size_t branch = 0; branch < branches_.size(); ++branch) {
