@@ -44,6 +44,8 @@ interface Round {
   readonly loop: number;
   readonly loopAmp: number;
   readonly loopCached: number;
+  /** Two networks at once, each with half of the batch: what the machine leaves to two ranks. */
+  readonly fp32Twice: number;
   readonly twoRanks: number;
   readonly twoRanksCached: number;
 }
@@ -56,6 +58,8 @@ async function oneRound(args: BenchArguments, folder: string): Promise<Round> {
   const amp = await forwardBackward(args, AMP);
   const loopAmp = await loop('amp', {amp: 'auto', cache: 'off'});
   const loopCached = await loop('cached', {amp: 'off', cache: 'ram'});
+  const halves = [1, 2].map(() => forwardBackward({...args, batch: Math.ceil(args.batch / 2)}, FP32));
+  const fp32Twice = (await Promise.all(halves)).reduce((sum, rate) => sum + rate);
   const twoRanks = await loop('two', {amp: 'off', cache: 'off'}, 2);
   const twoRanksCached = await loop('two-cached', {amp: 'off', cache: 'ram'}, 2);
   return {
@@ -65,6 +69,7 @@ async function oneRound(args: BenchArguments, folder: string): Promise<Round> {
     loop: fromDisk,
     loopAmp,
     loopCached,
+    fp32Twice,
     twoRanks,
     twoRanksCached,
   };
@@ -108,8 +113,9 @@ function report(rounds: readonly Round[]): void {
   console.log(
     `  training from pictures in memory, fp32     ${rate('loopCached')}   ${ratio('loopCached', 'fp32')} of its forward + backward`,
   );
-  console.log(`  two ranks, from JPEGs on disk, fp32        ${rate('twoRanks')}   ${ratio('twoRanks', 'loop')} of one rank`);
-  console.log(
-    `  two ranks, from pictures in memory, fp32   ${rate('twoRanksCached')}   ${ratio('twoRanksCached', 'loopCached')} of one rank`,
-  );
+  console.log(`  two forward + backward at once, fp32       ${rate('fp32Twice')}   ${ratio('fp32Twice', 'fp32')} of one`);
+  const ofOneAndTwo = (two: keyof Round, one: keyof Round): string =>
+    `${ratio(two, one)} of one rank, ${ratio(two, 'fp32Twice')} of two forward + backward`;
+  console.log(`  two ranks, from JPEGs on disk, fp32        ${rate('twoRanks')}   ${ofOneAndTwo('twoRanks', 'loop')}`);
+  console.log(`  two ranks, from pictures in memory, fp32   ${rate('twoRanksCached')}   ${ofOneAndTwo('twoRanksCached', 'loopCached')}`);
 }
