@@ -46,11 +46,11 @@ AnchorGrid make_anchor_grid(const std::vector<at::Tensor>& raw, const std::vecto
   return grid;
 }
 
-bool AnchorGrid::fits(const std::vector<at::Tensor>& raw) const {
+bool AnchorGrid::fits(const std::vector<at::Tensor>& raw, at::ScalarType dtype) const {
   const auto is_of = [](const Level& level, const at::Tensor& map) {
     return level.height == map.size(2) && level.width == map.size(3);
   };
-  return points.device() == raw.front().device() && std::ranges::equal(levels, raw, is_of);
+  return points.device() == raw.front().device() && points.scalar_type() == dtype && std::ranges::equal(levels, raw, is_of);
 }
 
 at::Tensor by_anchor(const std::vector<at::Tensor>& raw) {

@@ -18,13 +18,13 @@ struct AnchorGrid {
   std::vector<Level> levels;
   at::Tensor points;  ///< (A, 2) x, y of the cell centres, in pixels
   at::Tensor stride;  ///< (A, 1) pixels
-  // The levels, L of them, where the points are.
+  // The levels, L of them, once more: on the device of the points, for arithmetic there.
   at::Tensor level_stride;  ///< (L, 1) pixels
   at::Tensor level_cells;   ///< (L, 4) width, height, width, height
   at::Tensor level_first;   ///< (L) int64
   int64_t size() const { return points.size(0); }
-  /// Whether it is the grid of these head maps.
-  bool fits(const std::vector<at::Tensor>& raw) const;
+  /// Whether make_anchor_grid would make the same of these head maps and the same strides.
+  bool fits(const std::vector<at::Tensor>& raw, at::ScalarType dtype) const;
 };
 
 /// The grid of these head maps, on their device, in `dtype`.

@@ -23,7 +23,7 @@ Fit rate_pairs(const Candidates& pairs, const at::Tensor& logits, const at::Tens
                const AssignerOptions& options) {
   const auto predicted = boxes.reshape({-1, 4}).index_select(0, pairs.anchor);
   const auto overlap = box_ciou(pairs.box, predicted).clamp_min(0) * pairs.inside;
-  const auto score = logits.reshape({-1}).index_select(0, pairs.score).sigmoid();
+  const auto score = logits.reshape({-1}).index_select(0, pairs.logit).sigmoid();
   return {overlap, score.pow(options.alpha) * overlap.pow(options.beta)};
 }
 

@@ -31,7 +31,7 @@ struct Assignment {
 struct Candidates {
   at::Tensor truth;   ///< (P) int64: row of Truth
   at::Tensor anchor;  ///< (P) int64: image * A + anchor
-  at::Tensor score;   ///< (P) int64: where, in all class scores of a batch, is that of the anchor and of the box's class
+  at::Tensor logit;   ///< (P) int64: which of a batch's class logits is the anchor's for the box's class
   at::Tensor box;     ///< (P, 4) the box
   at::Tensor inside;  ///< (P) bool: the anchor's centre lies in the box
   at::Tensor place;   ///< (P) int64: number of the pair among its box's

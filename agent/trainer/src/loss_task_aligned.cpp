@@ -16,7 +16,6 @@ constexpr int64_t kBranchItems = 3;  // box, cls, dfl
 struct Geometry {
   AnchorGrid grid;
   int height, width;        // pixels
-  at::ScalarType dtype;
   at::Tensor picture_size;  // (4) width, height, width, height
 };
 
@@ -76,10 +75,10 @@ class TaskAlignedLoss : public DetectionLoss {
 
   /// Batches of one shape come one after the other: what it decides is computed when it changes.
   const Geometry& geometry_of(const std::vector<at::Tensor>& maps, int height, int width, at::ScalarType dtype) {
-    const bool kept = geometry_ && geometry_->height == height && geometry_->width == width && geometry_->dtype == dtype &&
-                      geometry_->grid.fits(maps);
+    const bool kept = geometry_ && geometry_->height == height && geometry_->width == width &&
+                      geometry_->grid.fits(maps, dtype);
     if (kept) return *geometry_;
-    geometry_ = Geometry{make_anchor_grid(maps, layout_.strides, dtype), height, width, dtype, {}};
+    geometry_ = Geometry{make_anchor_grid(maps, layout_.strides, dtype), height, width, {}};
     geometry_->picture_size = at::tensor({width, height, width, height}, at::kFloat).to(geometry_->grid.points.options());
     return *geometry_;
   }
