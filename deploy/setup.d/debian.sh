@@ -10,7 +10,8 @@ ninja-build
 pkg-config
 ccache                 # … and rebuilding it should be quick
 libgloo-dev            # headers of the gradient exchange between CPU ranks, which LibTorch does not ship
-libturbojpeg0-dev      # JPEG
+libturbojpeg0-dev      # JPEG …
+libjpeg-dev            # … and the inner parts of its library, one of which the trainer replaces
 libspng-dev            # PNG
 libwebp-dev            # WebP
 libstb-dev             # letters in pictures …

@@ -1,12 +1,14 @@
-// JPEG through libjpeg-turbo's TurboJPEG interface.
+// JPEG through libjpeg-turbo's TurboJPEG interface; most files are decoded by image_jpeg_baseline.cpp.
 #include <turbojpeg.h>
 
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "image_codec.h"
+#include "image_jpeg_baseline.h"
 
 namespace tenfold {
 
@@ -69,18 +71,23 @@ Header read_header(std::span<const uint8_t> file) {
   return header;
 }
 
-/// The reduced size to decode at: the smallest of 1, 1/2, 1/4, 1/8 whose longer side is not below `min_long_side`. The
-/// other eighths that the library offers have no fast path.
-ImageSize scaled_size(const Header& header, int min_long_side) {
-  ImageSize size{header.width, header.height};
-  if (min_long_side <= 0) return size;
+struct Reduction {
+  ImageSize size;
+  int denominator = 1;
+};
+
+/// What to decode at: the smallest of 1, 1/2, 1/4, 1/8 whose longer side is not below `min_long_side`. The other
+/// eighths that the library offers have no fast path.
+Reduction reduction_of(const Header& header, int min_long_side) {
+  Reduction reduction{{header.width, header.height}};
+  if (min_long_side <= 0) return reduction;
   for (const int denominator : {2, 4, 8}) {
     const tjscalingfactor factor{1, denominator};
     const ImageSize smaller{TJSCALED(header.width, factor), TJSCALED(header.height, factor)};
     if (std::max(smaller.width, smaller.height) < min_long_side) break;
-    size = smaller;
+    reduction = {smaller, denominator};
   }
-  return size;
+  return reduction;
 }
 
 void decompress(std::span<const uint8_t> file, ImageSize size, int pixel_format, uint8_t* out) {
@@ -112,7 +119,8 @@ ImageSize probe_jpeg(std::span<const uint8_t> file) {
 
 Image decode_jpeg(std::span<const uint8_t> file, int min_long_side) {
   const Header header = read_header(file);
-  const ImageSize size = scaled_size(header, min_long_side);
+  const auto [size, denominator] = reduction_of(header, min_long_side);
+  if (std::optional<Image> image = decode_baseline_jpeg(file, size, denominator)) return *std::move(image);
   if (header.colourspace == TJCS_CMYK || header.colourspace == TJCS_YCCK) return decompress_cmyk(file, size);
   Image image(size.width, size.height);
   decompress(file, size, TJPF_RGB, image.pixels.data());
