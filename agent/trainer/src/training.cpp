@@ -319,21 +319,6 @@ std::shared_ptr<Detector> new_network(const Training& t) {
   return network;
 }
 
-void regroup(Training& t, const Rendezvous& rendezvous) {
-  t.gradients.reset();
-  t.exchange.reset();
-  t.ranks.reset();
-  for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
-  t.ranks = rendezvous.world_size == 1 ? alone() : join(rendezvous, t.on_stall);
-  t.env.rank = rendezvous.rank;
-  t.env.world_size = rendezvous.world_size;
-  t.events.emit(JoinedEvent{t.ranks->backend()});
-  t.ranks->broadcast(shared_state(t));
-  use_ranks(t);
-  settle_buckets(t);
-  start_epoch(t);
-}
-
 void plan_epochs(Training& t, int64_t epochs) {
   t.progress.planned_epochs = epochs;
   t.args.epochs = epochs;
