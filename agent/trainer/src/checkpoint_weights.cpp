@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <array>
 #include <set>
 #include <string_view>
@@ -9,20 +10,29 @@
 namespace tenfold {
 namespace {
 
-// Modules refer to each other, in circles if a file wants to; these end the walk long after any network would.
+// Modules refer to each other as a file wants: in circles, or each to the next twice, which makes 2^60 ways through 60 of
+// them. So what is counted is all that the walk looks at, on whatever way. These end it long after any network would: the
+// largest have tens of thousands of entries.
 constexpr int kMaxDepth = 64;
+constexpr size_t kMaxEntries = 2'000'000;
 constexpr size_t kMaxTensors = 100'000;
+constexpr size_t kMaxNameBytes = 1000;  // of a tensor with all its modules, and of a class
 constexpr int kMaxClasses = 100'000;
+
+/// The dict of an object's attributes; a dict is its own. Null where an object has none.
+const PickleValue* attributes_of(const PickleValue& value) {
+  const auto* record = value.as<PickleRecord>();
+  if (record == nullptr) return &value;
+  if (record->state == nullptr) return nullptr;
+  // An object with slots has a pair of dicts.
+  if (const auto* pair = record->state->as<PickleTuple>()) return pair->items.empty() ? nullptr : pair->items.front();
+  return record->state;
+}
 
 /// An attribute of an object, or the value of a dict's key; null where there is none.
 PickleRef attribute(const PickleValue& value, std::string_view name) {
-  const auto* record = value.as<PickleRecord>();
-  if (record == nullptr) return value.find(name);
-  if (record->state == nullptr) return nullptr;
-  // An object with slots has a pair of dicts.
-  if (const auto* pair = record->state->as<PickleTuple>())
-    return pair->items.empty() ? nullptr : pair->items.front()->find(name);
-  return record->state->find(name);
+  const PickleValue* attributes = attributes_of(value);
+  return attributes == nullptr ? nullptr : attributes->find(name);
 }
 
 /// The entries of a dict, or of an object that is a kind of dict; empty for anything else.
@@ -32,6 +42,12 @@ const PickleEntries& entries_of(const PickleValue* value) {
   if (const auto* dict = value->as<PickleDict>()) return dict->entries;
   if (const auto* record = value->as<PickleRecord>()) return record->entries;
   return none;
+}
+
+/// A text that is no longer than a name may be; null for anything else.
+const std::string* text_of_a_name(const PickleValue& value) {
+  const auto* text = value.as<std::string>();
+  return text != nullptr && text->size() <= kMaxNameBytes ? text : nullptr;
 }
 
 bool is_module(const PickleValue& value) {
@@ -46,33 +62,51 @@ class Collector {
   /// A torch.nn.Module: its own parameters and buffers, then those of its modules, as state_dict() names them.
   void add_module(const PickleValue& module, const std::string& prefix, int depth = 0) {
     if (depth > kMaxDepth) throw CheckpointError("its modules are nested too deeply, or in a circle");
+    count(1 + entries_of(attributes_of(module)).size());
     add_tensors(entries_of(attribute(module, "_parameters")), prefix, {});
     add_tensors(entries_of(attribute(module, "_buffers")), prefix, transient_buffers(module));
-    for (const auto& [key, child] : entries_of(attribute(module, "_modules"))) {
+    const PickleEntries& children = entries_of(attribute(module, "_modules"));
+    count(children.size());
+    for (const auto& [key, child] : children) {
       const auto* name = key->as<std::string>();
-      if (name != nullptr && child->as<PickleRecord>() != nullptr) add_module(*child, prefix + *name + ".", depth + 1);
+      if (name != nullptr && child->as<PickleRecord>() != nullptr)
+        add_module(*child, name_within(prefix, *name) + ".", depth + 1);
     }
   }
 
   void add_tensors(const PickleEntries& entries, const std::string& prefix, const std::set<std::string>& left_out) {
+    count(entries.size());
     for (const auto& [key, value] : entries) {
       const auto* name = key->as<std::string>();
       const auto* tensor = value->as<PickleTensor>();
-      if (name != nullptr && tensor != nullptr && !left_out.contains(*name)) add(prefix + *name, *tensor);
+      if (name != nullptr && tensor != nullptr && !left_out.contains(*name)) add(name_within(prefix, *name), *tensor);
     }
   }
 
   NamedTensors take() { return std::move(tensors_); }
 
  private:
+  void count(size_t entries) {
+    entries_ += entries;
+    if (entries_ > kMaxEntries)
+      throw CheckpointError("its modules have more than " + std::to_string(kMaxEntries) + " entries, more than any network");
+  }
+
+  static std::string name_within(const std::string& prefix, const std::string& name) {
+    if (prefix.size() + name.size() > kMaxNameBytes)
+      throw CheckpointError("a tensor's name has more than " + std::to_string(kMaxNameBytes) + " bytes");
+    return prefix + name;
+  }
+
   /// Buffers that state_dict() leaves out.
-  static std::set<std::string> transient_buffers(const PickleValue& module) {
+  std::set<std::string> transient_buffers(const PickleValue& module) {
     std::set<std::string> names;
     const PickleRef listed = attribute(module, "_non_persistent_buffers_set");
     const auto* list = listed == nullptr ? nullptr : listed->as<PickleList>();
     if (list == nullptr) return names;
+    count(list->items.size());
     for (const PickleRef item : list->items)
-      if (const auto* name = item->as<std::string>()) names.insert(*name);
+      if (const auto* name = text_of_a_name(*item)) names.insert(*name);
     return names;
   }
 
@@ -89,6 +123,7 @@ class Collector {
   TorchCheckpoint& checkpoint_;
   NamedTensors tensors_;
   std::set<std::string> names_;
+  size_t entries_ = 0;  // looked at so far
 };
 
 bool has_tensors(const PickleValue& value) {
@@ -133,18 +168,20 @@ std::optional<int> whole_number(const PickleValue* value, int high) {
   return static_cast<int>(*number);
 }
 
-/// A list of names, or a dict by class number.
+/// A list of names, or a dict by class number. Empty where there are more of them than classes may be.
 std::vector<std::string> names_in(const PickleValue* value) {
   std::vector<std::string> names;
   if (value == nullptr) return names;
-  if (const auto* list = value->as<PickleList>())
-    for (const PickleRef item : list->items)
-      if (const auto* name = item->as<std::string>()) names.push_back(*name);
+  const auto* list = value->as<PickleList>();
   const PickleEntries& entries = entries_of(value);
+  if (std::max(list == nullptr ? 0 : list->items.size(), entries.size()) > kMaxClasses) return names;
+  if (list != nullptr)
+    for (const PickleRef item : list->items)
+      if (const auto* name = text_of_a_name(*item)) names.push_back(*name);
   if (!entries.empty()) names.resize(entries.size());
   for (const auto& [key, item] : entries) {
     const auto* cls = key->as<int64_t>();
-    const auto* name = item->as<std::string>();
+    const auto* name = text_of_a_name(*item);
     if (cls == nullptr || name == nullptr || *cls < 0 || static_cast<size_t>(*cls) >= names.size()) return {};
     names[static_cast<size_t>(*cls)] = *name;
   }

@@ -44,9 +44,8 @@ class GradientExchange {
   virtual void backward(const at::Tensor& loss) = 0;
 };
 
-/// The ranks of one generation. Owned by the training loop, which can drop it at a step boundary and join another
-/// generation. Every method that talks to other ranks must be called by all of them in the same order, and throws
-/// TrainerError(peer_lost | collective_timeout).
+/// The ranks of one generation. A rank that drops it can join another generation. Every method that talks to other ranks
+/// must be called by all of them in the same order, and throws TrainerError(peer_lost | collective_timeout).
 class Communicator {
  public:
   virtual ~Communicator() = default;

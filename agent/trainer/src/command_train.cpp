@@ -82,7 +82,8 @@ constexpr const char* kTrainText = R"(A config needs no more than a data set (a 
     "run":   {"dir": "runs/first"}
   }
 `train` takes the usual arguments (lr0, momentum, mosaic, ...); unknown and unsupported ones are refused by name.
-`model.weights` names weights to start from: those of another run, or of a published checkpoint after `import`.
+`model.weights` names weights to start from: those of another run, or of a published checkpoint after `import`. Tensors
+that fit by name and shape are taken; weights that fit none of the model's convolutions are refused.
 Results are in run.dir: results.csv, weights/best.safetensors, pictures of predictions in val_pred/.
 Ctrl-C writes a checkpoint and ends; go on with  "resume": {"dir": "runs/first/checkpoints/step-..."}.
 

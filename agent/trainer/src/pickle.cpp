@@ -5,16 +5,21 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <unordered_map>
+#include <map>
 
 #include "pickle_calls.h"
 
 namespace tenfold {
 namespace {
 
-// Bounds far above any checkpoint: those of the largest networks have some ten thousand values.
+// Bounds far above any checkpoint: those of the largest networks have tens of thousands of values, some hundred thousand
+// references to them, and remember a few thousand. Without bounds an instruction of one byte could keep another copy of
+// all that came before it; within them everything together stays below a gigabyte.
 constexpr size_t kMaxBytes = size_t{64} << 20U;
-constexpr size_t kMaxValues = 1'000'000;
+constexpr size_t kMaxValues = 1'000'000;           // also on the stack, remembered, and of open marks
+constexpr size_t kMaxReferences = 4 * kMaxValues;  // that containers and arguments have to values
+constexpr size_t kMaxTextBytes = 2 * kMaxBytes;    // of all texts, bytes and names, with the copies that calls make
+constexpr size_t kMaxClassName = 1000;             // bytes, with the module
 
 /// Instructions, as pickletools names them.
 enum class Op : uint8_t {
@@ -32,6 +37,31 @@ enum class Op : uint8_t {
 };
 
 [[noreturn]] void damaged(const std::string& what) { throw PickleError("damaged: " + what); }
+
+[[noreturn]] void exceeds(size_t most, const std::string& what) {
+  throw PickleError("more than " + std::to_string(most) + " " + what);
+}
+
+/// What a value keeps beyond itself. Numbers of a tensor's sizes are few.
+struct Kept {
+  size_t references = 0;
+  size_t text_bytes = 0;
+};
+
+size_t text_bytes(const PickleGlobal& name) { return name.module.size() + name.name.size(); }
+
+Kept kept_by(const PickleValue& value) {
+  if (const auto* text = value.as<std::string>()) return {.text_bytes = text->size()};
+  if (const auto* bytes = value.as<PickleBytes>()) return {.text_bytes = bytes->bytes.size()};
+  if (const auto* list = value.as<PickleList>()) return {.references = list->items.size()};
+  if (const auto* tuple = value.as<PickleTuple>()) return {.references = tuple->items.size()};
+  if (const auto* dict = value.as<PickleDict>()) return {.references = 2 * dict->entries.size()};
+  if (const auto* global = value.as<PickleGlobal>()) return {.text_bytes = text_bytes(*global)};
+  if (const auto* record = value.as<PickleRecord>())
+    return {.references = record->arguments.size(), .text_bytes = text_bytes(record->type)};
+  if (const auto* storage = value.as<PickleStorage>()) return {.text_bytes = storage->type.size() + storage->key.size()};
+  return {};
+}
 
 /// The bytes, taken from the front; every length is checked before it is used.
 class Input {
@@ -107,9 +137,17 @@ class Machine {
   // --- The stack ---
   template <typename T>
   PickleRef make(T data) {
-    if (pickle_.values.size() >= kMaxValues) throw PickleError("more than " + std::to_string(kMaxValues) + " values");
+    if (pickle_.values.size() >= kMaxValues) exceeds(kMaxValues, "values");
     pickle_.values.push_back({std::move(data)});
+    keep(kept_by(pickle_.values.back()));
     return &pickle_.values.back();
+  }
+  /// Everything that was made stays until the end, also what nothing refers to any more.
+  void keep(Kept more) {
+    kept_.references += more.references;
+    kept_.text_bytes += more.text_bytes;
+    if (kept_.references > kMaxReferences) exceeds(kMaxReferences, "references to values");
+    if (kept_.text_bytes > kMaxTextBytes) exceeds(kMaxTextBytes, "bytes of text");
   }
   template <typename T>
   void push(T data) {
@@ -119,6 +157,10 @@ class Machine {
     // References cost nothing to write, but every one takes memory here.
     if (stack_.size() >= kMaxValues) throw PickleError("its stack is too deep");
     stack_.push_back(value);
+  }
+  void mark() {
+    if (marks_.size() >= kMaxValues) exceeds(kMaxValues, "open marks");
+    marks_.push_back(stack_.size());
   }
   size_t bottom() const { return marks_.empty() ? 0 : marks_.back(); }
   PickleRef pop() {
@@ -150,7 +192,10 @@ class Machine {
     for (size_t i = 0; i < items.size(); i += 2) entries.emplace_back(items[i], items[i + 1]);
     return entries;
   }
-  void remember(uint64_t index) { memo_[index] = top(); }
+  void remember(uint64_t index) {
+    memo_[index] = top();
+    if (memo_.size() > kMaxValues) exceeds(kMaxValues, "remembered values");
+  }
   void recall(uint64_t index) {
     const auto found = memo_.find(index);
     if (found == memo_.end()) damaged("it refers to a value that was not remembered");
@@ -203,6 +248,7 @@ class Machine {
     if (auto* plain = target->as<PickleList>()) list = &plain->items;
     if (auto* record = target->as<PickleRecord>()) list = &record->items;
     if (list == nullptr) damaged("it appends to what is no list");
+    keep({.references = items.size()});
     list->insert(list->end(), items.begin(), items.end());
   }
   void set_items(const PickleEntries& entries) {
@@ -211,18 +257,21 @@ class Machine {
     if (auto* plain = target->as<PickleDict>()) dict = &plain->entries;
     if (auto* record = target->as<PickleRecord>()) dict = &record->entries;
     if (dict == nullptr) damaged("it sets items of what is no dict");
+    keep({.references = 2 * entries.size()});
     dict->insert(dict->end(), entries.begin(), entries.end());
   }
 
-  void push_global(std::string_view module, std::string_view name) {
-    push(PickleGlobal{std::string(module), std::string(name)});
+  /// The name of a class or function is copied into every object and looked up at every call.
+  PickleRef make_global(std::string_view module, std::string_view name) {
+    if (module.size() + name.size() > kMaxClassName) exceeds(kMaxClassName, "bytes in the name of a class");
+    return make(PickleGlobal{std::string(module), std::string(name)});
   }
   void push_stack_global() {
     const PickleRef name = pop(), module = pop();
     const auto* name_text = name->as<std::string>();
     const auto* module_text = module->as<std::string>();
     if (name_text == nullptr || module_text == nullptr) damaged("a class without a name");
-    push_global(*module_text, *name_text);
+    push_ref(make_global(*module_text, *name_text));
   }
   void push_persistent(PickleRef id) { push(storage_of(*id)); }
 
@@ -230,13 +279,13 @@ class Machine {
   void call(PickleRef callable, const PickleItems& arguments) { push(carry_out(*callable, arguments)); }
 
   /// cls.__new__(cls, *arguments) of a class that is only a name: a record.
-  void construct(PickleRef type, PickleItems arguments) {
+  void construct(PickleRef type, const PickleItems& arguments) {
     const auto* name = type->as<PickleGlobal>();
     if (name == nullptr) damaged("it makes an object of what is no class");
     if (name->full() == "collections.OrderedDict")
       push(PickleDict{});
     else
-      push(PickleRecord{.type = *name, .arguments = std::move(arguments)});
+      push(PickleRecord{.type = *name, .arguments = arguments});
   }
   void construct_from_tuple(PickleRef type, PickleRef arguments) {
     const auto* tuple = arguments->as<PickleTuple>();
@@ -259,7 +308,8 @@ class Machine {
   Pickle pickle_;
   PickleItems stack_;
   std::vector<size_t> marks_;
-  std::unordered_map<uint64_t, PickleRef> memo_;
+  std::map<uint64_t, PickleRef> memo_;  // no hash: the file chooses the numbers
+  Kept kept_;                           // by all values
 };
 
 bool Machine::scalar(Op op) {
@@ -317,7 +367,7 @@ bool Machine::object(Op op) {
   switch (op) {
     case Op::global: {
       const std::string_view module = input_.line();
-      push_global(module, input_.line());
+      push_ref(make_global(module, input_.line()));
       return true;
     }
     case Op::stack_global: push_stack_global(); return true;
@@ -339,7 +389,7 @@ bool Machine::object(Op op) {
       const std::string_view module = input_.line();
       const std::string_view name = input_.line();
       const PickleItems arguments = pop_to_mark();
-      call(make(PickleGlobal{std::string(module), std::string(name)}), arguments);
+      call(make_global(module, name), arguments);
       return true;
     }
     case Op::obj: {
@@ -355,7 +405,7 @@ bool Machine::object(Op op) {
 
 bool Machine::stack(Op op) {
   switch (op) {
-    case Op::mark: marks_.push_back(stack_.size()); return true;
+    case Op::mark: mark(); return true;
     case Op::pop:
       // Python takes a mark off where one is on top.
       if (!marks_.empty() && marks_.back() == stack_.size())

@@ -88,10 +88,6 @@ struct Training {
 /// makes the first batches.
 void prepare(Training& training);
 
-/// Leaves the ranks and joins those of `rendezvous`, at a step boundary, inside the process. The state of the new rank 0
-/// overwrites the others'.
-void regroup(Training& training, const Rendezvous& rendezvous);
-
 /// Another instance of the network, with weights of its own: on the device, in its layout, frozen where it is to be.
 std::shared_ptr<Detector> new_network(const Training& training);
 

@@ -19,17 +19,6 @@ namespace fs = std::filesystem;
   throw TrainerError(ExitCode::bad_config, file.string() + ": " + problem);
 }
 
-SafeTensors read_weights(const fs::path& file) {
-  if (file.extension() == ".pt" || file.extension() == ".pth")
-    refuse(file, "is a PyTorch checkpoint; make it into weights first: tenfold-trainer import " + file.string());
-  if (!fs::is_regular_file(file)) refuse(file, "there is no such file");
-  try {
-    return read_safetensors(file);
-  } catch (const SafeTensorsError& error) {
-    throw TrainerError(ExitCode::bad_config, error.what());
-  }
-}
-
 std::optional<std::string> entry(const Metadata& metadata, const std::string& key) {
   const auto found = metadata.find(key);
   return found == metadata.end() || found->second.empty() ? std::nullopt : std::optional(found->second);
@@ -117,6 +106,17 @@ Metadata weights_metadata(const Detector& model, const std::string& arch, const 
           {"stride", std::to_string(model.max_stride())},
           {"imgsz", std::to_string(imgsz)},
           {"trainer", std::string("tenfold-trainer ") + TENFOLD_VERSION}};
+}
+
+SafeTensors read_weights(const fs::path& file) {
+  if (file.extension() == ".pt" || file.extension() == ".pth")
+    refuse(file, "is a PyTorch checkpoint; make it into weights first: tenfold-trainer import " + file.string());
+  if (!fs::is_regular_file(file)) refuse(file, "there is no such file");
+  try {
+    return read_safetensors(file);
+  } catch (const SafeTensorsError& error) {
+    throw TrainerError(ExitCode::bad_config, error.what());
+  }
 }
 
 LoadedDetector load_detector(const fs::path& file, const std::optional<std::string>& arch) {

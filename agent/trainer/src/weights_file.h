@@ -17,6 +17,10 @@ namespace tenfold {
 Metadata weights_metadata(const Detector& model, const std::string& arch, const std::vector<std::string>& names,
                           int64_t imgsz);
 
+/// Reads a weights file. Throws TrainerError(bad_config) where it is no safetensors file, and says how to make one where
+/// it is a PyTorch checkpoint; std::system_error where it cannot be read.
+SafeTensors read_weights(const std::filesystem::path& file);
+
 struct LoadedDetector {
   std::shared_ptr<Detector> model;  ///< on the CPU, in eval mode
   std::string arch;                 ///< "yolov8n", or what the weights were trained as

@@ -169,6 +169,8 @@ TEST_F(Import, LyingAndDamagedFilesAreErrorsThatWriteNothing) {
       {"lie_script.pt", "TorchScript"},
       {"lie_many.pt", "too many that show the same numbers"},
       {"lie_circle.pt", "in a circle"},
+      {"lie_ways.pt", "entries, more than any network"},
+      {"lie_name.pt", "a tensor's name has more than"},
       {"lie_truncated.pt", ""},
       {"lie_checksum.pt", "damaged"},
       {"lie_nothing.pt", "no checkpoint"},

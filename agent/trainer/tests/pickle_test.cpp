@@ -142,5 +142,46 @@ TEST(Pickle, BoundsWhatASmallFileMayGrowInto) {
   EXPECT_EQ(problem(nested), "");
 }
 
+std::string repeated(const std::string& part, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += part;
+  return all;
+}
+
+TEST(Pickle, BoundsHowOftenWhatIsThereIsReferredTo) {
+  // A tuple of half a million references to one value, as memo entry 1, and a class as entry 2.
+  const std::string wide = "\x80\x02Nq\0("s + repeated("h\0"s, 500'000) + "tq\1"s;
+  const std::string size = wide + "ctorch\nSize\nq\2"s, path = wide + "cpathlib\nPosixPath\nq\2"s;
+  // Each copies the tuple's references.
+  const std::string size_of_it = "h\2h\1\x85R"s, call_with_it = "h\2h\1R"s, object_of_it = "h\2h\1\x81"s;
+  EXPECT_EQ(problem(size + size_of_it + "."), "");
+  EXPECT_EQ(problem(path + call_with_it + object_of_it + "."), "");
+  EXPECT_TRUE(mentions(problem(size + repeated(size_of_it, 10) + "."), "references"));
+  EXPECT_TRUE(mentions(problem(path + repeated(call_with_it, 10) + "."), "references"));
+  EXPECT_TRUE(mentions(problem(path + repeated(object_of_it, 10) + "."), "references"));
+  // What is taken off the stack is kept all the same.
+  EXPECT_TRUE(mentions(problem(size + repeated(size_of_it + "0", 10) + "N."), "references"));
+  // A list of itself five million times, and a dict.
+  EXPECT_TRUE(mentions(problem("]" + repeated("2a", 5'000'000) + "."), "references"));
+  EXPECT_TRUE(mentions(problem("Nq\0}"s + repeated("h\0h\0s"s, 2'500'000) + "."), "references"));
+}
+
+TEST(Pickle, BoundsWhatIsRememberedAndMarked) {
+  EXPECT_EQ(problem("N" + repeated("\x94", 100'000) + "."), "");
+  EXPECT_TRUE(mentions(problem("N" + repeated("\x94", 1'500'000) + "."), "remembered"));
+  EXPECT_EQ(problem(repeated("(", 100'000) + repeated("1", 100'000) + "N."), "");
+  EXPECT_TRUE(mentions(problem(repeated("(", 1'500'000) + "."), "marks"));
+}
+
+TEST(Pickle, BoundsTheCopiesOfTexts) {
+  // bytes of a text of 4 MiB, made from it again and again.
+  const std::string text = "c_codecs\nencode\nq\0X\0\0\x40\0"s + std::string(size_t{4} << 20U, 'x') + "q\1"s;
+  const std::string bytes_of_it = "h\0h\1\x85R"s;
+  EXPECT_EQ(problem(text + bytes_of_it + "."), "");
+  EXPECT_TRUE(mentions(problem(text + repeated(bytes_of_it, 40) + "."), "bytes of text"));
+  // The name of a class is part of every object of it.
+  EXPECT_TRUE(mentions(problem("c" + std::string(5'000, 'm') + "\nA\n."), "name of a class"));
+}
+
 }  // namespace
 }  // namespace tenfold

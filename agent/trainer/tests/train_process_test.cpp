@@ -1,6 +1,8 @@
 // Real trainer processes, as the agent starts them.
 #include <gtest/gtest.h>
 
+#include <ATen/ATen.h>
+
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -8,6 +10,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "model.h"
+#include "safetensors.h"
+#include "test_detectors.h"
 #include "train_process.h"
 
 namespace tenfold {
@@ -316,10 +321,54 @@ TEST_F(TrainProcess, WrongInputEndsWithItsOwnCode) {
             "none.json");
   ends_with("weights", [&](Json& json) { json["model"]["weights"] = (folder_ / "data/index.json").string(); },
             ExitCode::bad_config, "model.weights");
+  ends_with("checkpoint", [](Json& json) { json["model"]["weights"] = "yolov8n.pt"; }, ExitCode::bad_config,
+            "model.weights: yolov8n.pt: is a PyTorch checkpoint; make it into weights first: tenfold-trainer import yolov8n.pt");
   std::filesystem::create_directories(folder_ / "broken");
   testing::write_file(folder_ / "broken/state.json", std::string("{\"format\":1}"));
   ends_with("resume", [&](Json& json) { json["resume"] = {{"dir", (folder_ / "broken").string()}}; },
             ExitCode::bad_checkpoint, "broken");
+}
+
+TEST_F(TrainProcess, WeightsThatFitNoConvolutionAreRefused) {
+  // As those of a yolov8x fit a yolov8n: in counters, the DFL's bins and biases alone.
+  NamedTensors others;
+  for (const auto& [name, tensor] : named_state(*testing::lively_detector("yolov8n", 3))) {
+    const bool kernel = tensor.dim() == 4 && name != "model.22.dfl.conv.weight";
+    others.emplace_back(name, kernel ? at::zeros({7, 7, 1, 1}) : tensor);
+  }
+  write_safetensors(folder_ / "others.safetensors", others, {{"arch", "yolov8x"}});
+  const auto ranks = start(config("refused", [&](Json& json) {
+    json["model"]["weights"] = (folder_ / "others.safetensors").string();
+  }), 1);
+  EXPECT_EQ(ranks[0]->wait(), code(ExitCode::bad_config));
+  const std::string message = ranks[0]->events().back()["message"];
+  EXPECT_TRUE(testing::mentions(message, "others.safetensors (weights of yolov8x) fits none of the 63 convolutions of yolov8n"))
+      << message;
+}
+
+TEST_F(TrainProcess, WeightsOfWhichFewFitAreWarnedOfWithTheirCounts) {
+  const auto poor_fits = [](TrainerProcess& rank) {
+    std::vector<Json> told = rank.events("warning");
+    std::erase_if(told, [](const Json& warning) { return warning["code"] != "poor_fit"; });
+    return told;
+  };
+  const auto told_of = [&](const std::string& arch) {
+    testing::write_detector(folder_ / (arch + ".safetensors"), *testing::lively_detector(arch, 3), arch,
+                            {"red", "green", "blue"}, 64);
+    const auto ranks = start(config("from-" + arch, [&](Json& json) {
+      json["model"]["weights"] = (folder_ / (arch + ".safetensors")).string();
+      json["train"]["epochs"] = 1;
+    }), 2);
+    for (const auto& rank : ranks) EXPECT_EQ(rank->wait(), 0) << rank->events().back();
+    EXPECT_TRUE(poor_fits(*ranks[1]).empty());
+    return poor_fits(*ranks[0]);
+  };
+  // Both have 64 channels within the branches for boxes, on three scales.
+  const std::vector<Json> told = told_of("yolov8s");
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(testing::mentions(told[0]["message"], "(weights of yolov8s) fits only 6 of the 63 convolutions of yolov8n"))
+      << told[0];
+  EXPECT_TRUE(told_of("yolov8n").empty());
 }
 
 TEST_F(TrainProcess, AnswersQuestionsAndRefusesNonsense) {

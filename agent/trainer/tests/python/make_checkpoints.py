@@ -187,6 +187,18 @@ def lying(folder):
     circle._parameters = {}
     circle._buffers = {}
     write_archive(folder / "lie_circle.pt", pickle.dumps({"model": circle}, 2))
+
+    # Sixty modules without a tensor, each the next one's parent twice: 2^59 ways to the last.
+    twice = throwaway_class("models.yolo", "Twice", object)
+    module = None
+    for _ in range(60):
+        child, module = module, twice()
+        module._modules = {} if child is None else {"a": child, "b": child}
+        module._parameters = {}
+        module._buffers = {}
+    write_archive(folder / "lie_ways.pt", pickle.dumps({"model": module}, 2))
+    write_archive(folder / "lie_name.pt",
+                  pickled_with_references({"x" * 2000: tensor_of(storage(16), 0, (4,), (1,))}))
     data = (folder / "state_dict.pt").read_bytes()
     (folder / "lie_truncated.pt").write_bytes(data[:len(data) // 2])
     middle = len(data) // 2
