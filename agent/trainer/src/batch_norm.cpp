@@ -93,7 +93,8 @@ struct SharedBatchNorm : torch::autograd::Function<SharedBatchNorm> {
 
 at::Tensor BatchNormImpl::forward(const at::Tensor& x) {
   if (is_training() && ranks_ != nullptr) return forward_with_others(x);
-  if (x.size(0) > 0) return torch::nn::BatchNorm2dImpl::forward(x);
+  const int64_t too_few = is_training() ? x.size(1) : 0;  // one value a channel has no variance, and torch refuses it
+  if (x.numel() > too_few) return torch::nn::BatchNorm2dImpl::forward(x);
   return at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/false, 0, options.eps(), false);
 }
 

@@ -14,8 +14,9 @@ class BatchNormImpl : public torch::nn::BatchNorm2dImpl {
  public:
   using torch::nn::BatchNorm2dImpl::BatchNorm2dImpl;
 
-  /// (B, C, H, W) to the same. B may be 0, which leaves no trace in the running statistics, and may differ between the
-  /// ranks, which all must call it equally often.
+  /// (B, C, H, W) to the same. B may be 0 and may differ between the ranks, which all must call it equally often. Where a
+  /// rank by itself has no picture, or one whose map is a single pixel, it takes the running statistics as they are and
+  /// leaves no trace in them.
   at::Tensor forward(const at::Tensor& x);
 
   /// silu(forward(x)); in training on a CPU autograd keeps one map less for it, and it takes less time.

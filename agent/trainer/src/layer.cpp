@@ -29,6 +29,13 @@ class Keys {
     return static_cast<int>(value);
   }
 
+  /// Of a box side's distribution: a side is found between two of them.
+  int bins(const std::string& key, int fallback) {
+    const int value = positive(key, fallback);
+    if (value < 2) fail(key + " must be 2 or more");
+    return value;
+  }
+
   int odd(const std::string& key, int fallback) {
     const int value = positive(key, fallback);
     if (value % 2 == 0) fail(key + " must be odd");
@@ -197,12 +204,12 @@ Scales scales_of(const Keys& keys, const std::vector<MapShape>& inputs) {
 
 std::shared_ptr<Head> make_detect(Keys& keys, const std::vector<MapShape>& inputs, int nc) {
   const auto [channels, strides] = scales_of(keys, inputs);
-  return std::make_shared<Detect>(channels, strides, nc, keys.positive("reg_max", 16));
+  return std::make_shared<Detect>(channels, strides, nc, keys.bins("reg_max", 16));
 }
 
 std::shared_ptr<Head> make_dual_detect(Keys& keys, const std::vector<MapShape>& inputs, int nc) {
   const auto [channels, strides] = scales_of(keys, inputs);
-  return std::make_shared<DualDetect>(channels, strides, nc, keys.positive("reg_max", 16));
+  return std::make_shared<DualDetect>(channels, strides, nc, keys.bins("reg_max", 16));
 }
 
 std::shared_ptr<Head> make_anchor_detect(Keys& keys, const std::vector<MapShape>& inputs, int nc) {

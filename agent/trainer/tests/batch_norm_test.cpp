@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 
 #include "on_ranks.h"
 
@@ -102,6 +103,19 @@ TEST(BatchNorm, ABatchWithoutPicturesLeavesNoTrace) {
   BatchNormImpl shared(norm_options());
   shared.share_with(ranks.get());
   expect_untouched(shared);
+}
+
+TEST(BatchNorm, ASinglePixelOfOnePictureIsNormalisedByTheRunningStatistics) {
+  for (const bool silu : {false, true}) {
+    BatchNormImpl norm(norm_options());
+    at::Tensor pixel = at::full({1, kChannels, 1, 1}, 3.0).set_requires_grad(true);
+    const at::Tensor y = silu ? norm.forward_silu(pixel) : norm.forward(pixel);
+    const at::Tensor normalised = at::full_like(pixel, 3 / std::sqrt(1 + 1e-3));
+    EXPECT_TRUE(at::allclose(y, silu ? at::silu(normalised) : normalised));
+    y.sum().backward();
+    EXPECT_GT(pixel.grad().min().item<double>(), 0);
+    EXPECT_TRUE(norm.running_mean.equal(at::zeros({kChannels})));
+  }
 }
 
 TEST(BatchNorm, IsTorchsOwnInEvalModeAndAlone) {

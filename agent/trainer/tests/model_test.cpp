@@ -151,6 +151,7 @@ TEST(Detector, RefusesNetworksThatDoNotFitTogether) {
             "layer 1 (Conv): an even kernel needs an even stride");
   EXPECT_EQ(building_error(kStem + "  - {block: Conv, channels: 8, from: 0}\n  - {block: Detect, from: 0}\n"),
             ": no layer takes the output of layer 1");
+  EXPECT_EQ(building_error(kStem + "  - {block: Detect, reg_max: 1}\n"), "layer 1 (Detect): reg_max must be 2 or more");
 }
 
 struct Size {
