@@ -66,7 +66,7 @@ Evaluation evaluate(RunningDetector& detector, const Dataset& data, const Evalua
   Detector& model = *detector.loaded.model;
   const auto batches = batches_of(by_shape(data), options.batch);
   Loader loader(data, {.imgsz = detector.imgsz, .threads = usual_threads(), .prefetch = 2, .cache_bytes = 0, .folder = nullptr});
-  loader.start(1, batches, std::nullopt, options.square ? std::vector<std::vector<int64_t>>{} : batches);
+  loader.start(1, batches, std::nullopt, options.square ? Rectangles{} : Rectangles{batches, model.max_stride()});
   Evaluator evaluator(model.nc());
   Evaluation evaluation;
   int64_t done = 0;

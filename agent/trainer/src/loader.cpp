@@ -22,9 +22,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The largest stride of the networks: sides of their inputs are multiples of it.
-constexpr int kShapeStep = 32;  // pixels
-
 /// Memory for a batch: from the pixel pool, to which it returns when the last tensor that views it is gone.
 at::Tensor batch_memory(int64_t count, FittedSize size, bool pinned) {
   const auto options = at::TensorOptions(at::kByte);
@@ -76,12 +73,12 @@ struct BatchInMaking {
 class Run {
  public:
   Run(PictureStore& store, const LoaderOptions& options, int64_t epoch, std::vector<std::vector<int64_t>> batches,
-      std::vector<std::vector<int64_t>> shaped_by, std::optional<AugmentOptions> augment_options)
+      Rectangles rectangles, std::optional<AugmentOptions> augment_options)
       : store_(store),
         options_(options),
         epoch_(epoch),
         batches_(std::move(batches)),
-        shaped_by_(std::move(shaped_by)),
+        rectangles_(std::move(rectangles)),
         augment_(augment_options) {
     for (int i = 0; i < options_.prefetch; ++i) begin_batch();
     for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
@@ -136,20 +133,20 @@ class Run {
 
   /// Of batch `index`: square, or the least rectangle of whole strides that holds the pictures that shape it.
   FittedSize input_size(size_t index) {
-    if (shaped_by_.empty()) return {options_.imgsz, options_.imgsz};
-    FittedSize least{kShapeStep, kShapeStep};
-    for (const int64_t id : shaped_by_[index]) {
+    if (rectangles_.shaped_by.empty()) return {options_.imgsz, options_.imgsz};
+    FittedSize least{rectangles_.stride, rectangles_.stride};
+    for (const int64_t id : rectangles_.shaped_by[index]) {
       const auto size = store_.fitted_size(id);
       if (!size) continue;  // corrupt: it fits anywhere
-      least.width = std::max(least.width, whole_steps(size->width + margin()));
-      least.height = std::max(least.height, whole_steps(size->height + margin()));
+      least.width = std::max(least.width, whole_strides(size->width + margin()));
+      least.height = std::max(least.height, whole_strides(size->height + margin()));
     }
     return least;
   }
 
-  int margin() const { return augment_ ? 0 : kShapeStep / 2; }
+  int margin() const { return augment_ ? 0 : rectangles_.stride / 2; }
 
-  static int whole_steps(int side) { return (side + kShapeStep - 1) / kShapeStep * kShapeStep; }
+  int whole_strides(int side) const { return (side + rectangles_.stride - 1) / rectangles_.stride * rectangles_.stride; }
 
   void work() {
     while (const auto job = take_job()) {
@@ -193,7 +190,7 @@ class Run {
   const int64_t epoch_;
   // Of the caller's thread alone.
   std::vector<std::vector<int64_t>> batches_;
-  std::vector<std::vector<int64_t>> shaped_by_;
+  Rectangles rectangles_;
   size_t begun_ = 0;
   std::deque<std::unique_ptr<BatchInMaking>> window_;  // in order; the front one is delivered next
 
@@ -238,11 +235,12 @@ Loader::Loader(Dataset dataset, LoaderOptions options) {
 Loader::~Loader() = default;
 
 void Loader::start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment,
-                   std::vector<std::vector<int64_t>> shaped_by) {
+                   Rectangles rectangles) {
+  const auto& shaped_by = rectangles.shaped_by;
   if (!shaped_by.empty() && (shaped_by.size() != batches.size() || (augment && augment->mosaic > 0)))
     throw std::invalid_argument("Loader: rectangles need a list of ids for each batch, and no mosaics");
   impl_->run.reset();  // before the next one begins: the machine has few cores
-  impl_->run = std::make_unique<Run>(impl_->store, impl_->options, epoch, std::move(batches), std::move(shaped_by),
+  impl_->run = std::make_unique<Run>(impl_->store, impl_->options, epoch, std::move(batches), std::move(rectangles),
                                      augment);
 }
 

@@ -33,6 +33,12 @@ struct LoaderOptions {
   bool pinned = false;                     // page-locked batches for copies to a GPU
 };
 
+/// Batches that are no squares of imgsz.
+struct Rectangles {
+  std::vector<std::vector<int64_t>> shaped_by;  // for each batch the ids whose pictures it must hold; empty: squares
+  int stride = 32;                              // of the network; sides are multiples of it
+};
+
 /// Makes batches in threads of its own and hands them out in order. What a batch holds depends on the data set, the
 /// options' imgsz and seed, and start()'s arguments only: not on threads, prefetch, cache, or ranks.
 class Loader {
@@ -46,12 +52,12 @@ class Loader {
   /// earlier start has left over. Without `augment` pictures are letterboxed only. Starting the next epoch as soon as
   /// the last batch of this one is there lets its first batches be made during validation.
   ///
-  /// With `shaped_by`, a list of ids for each batch, the batch is the least rectangle whose sides are multiples of 32 that
-  /// holds those ids' pictures; without `augment` it is 16 pixels longer each way, as the published YOLO trainers validate:
-  /// the picture's edge is seldom the input's. Ranks that give the ids of the whole global batch get the same shape,
-  /// whatever they take of it themselves. Mosaics need a square: `augment` must have none then.
+  /// With `rectangles` a batch is the least rectangle that holds its pictures; without `augment` it is half a stride longer
+  /// each way, as the published YOLO trainers validate: the picture's edge is seldom the input's. Ranks that give the ids
+  /// of the whole global batch get the same shape, whatever they take of it themselves. Mosaics need a square: `augment`
+  /// must have none then.
   void start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment,
-             std::vector<std::vector<int64_t>> shaped_by = {});
+             Rectangles rectangles = {});
 
   /// The next batch; waits for it. nullopt after the last. Rethrows what went wrong in a thread.
   std::optional<Batch> next();

@@ -3,6 +3,8 @@
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/utils.h>
 
+#include <algorithm>
+
 #include "layer.h"
 
 namespace tenfold {
@@ -37,6 +39,7 @@ Detector::Detector(const ModelSpec& spec, int nc) : spec_(spec), last_reader_(sp
       layers_.push_back(make_layer(layer_spec, number, inputs));
       if (layers_.back().module) model->register_module(std::to_string(i), layers_.back().module);
       shapes.push_back(layers_.back().output);
+      max_stride_ = std::max(max_stride_, shapes.back().stride);
     }
   }
   for (size_t i = 0; i + 1 < spec.layers.size(); ++i)

@@ -38,7 +38,7 @@ class Detector : public torch::nn::Module {
 
   const HeadLayout& head_layout() const { return layout_; }
   const std::vector<int>& strides() const { return layout_.strides; }
-  int max_stride() const { return layout_.strides.back(); }
+  int max_stride() const { return max_stride_; }  // of any layer's map
   int nc() const { return layout_.nc; }
   Family family() const { return layout_.family; }
   const ModelSpec& spec() const { return spec_; }
@@ -53,6 +53,7 @@ class Detector : public torch::nn::Module {
 
   ModelSpec spec_;
   HeadLayout layout_;
+  int max_stride_ = 1;
   std::vector<Layer> layers_;  // every layer but the last
   std::shared_ptr<Head> head_;
   std::vector<size_t> last_reader_;  // by layer: the last layer that takes its output

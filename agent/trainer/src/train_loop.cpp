@@ -22,7 +22,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kInspectedSide = 64;  // pixels
 constexpr double kMostEpochs = 1e6;
 /// Of the memory that is free when the validation is set up, shared by the ranks of a host, for `cache: ram`.
 constexpr double kValidationCacheShare = 0.2;
@@ -40,14 +39,17 @@ std::unique_ptr<DetectionLoss> new_loss(const Training& t) {
   return make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
 }
 
-/// As large as a training batch, but that the ranks compute their slices in one part.
-int64_t validation_batch(const Training& t) { return std::min(t.args.batch, t.device_batch * t.env.world_size); }
-
 void open_validation(Training& t) {
   if (!t.args.val || t.validator) return;
-  t.validator = std::make_unique<Validator>(open_validation_data(t.config), static_cast<int>(t.args.imgsz),
-                                            validation_batch(t), t.loader_threads, new_loss(t),
-                                            picture_cache(t.args.cache, kValidationCacheShare / t.env.local_world_size));
+  t.validator = std::make_unique<Validator>(
+      open_validation_data(t.config),
+      ValidatorOptions{.imgsz = static_cast<int>(t.args.imgsz),
+                       .stride = t.model->max_stride(),
+                       .batch = t.args.batch,
+                       .at_once = t.device_batch * t.env.world_size,
+                       .threads = t.loader_threads,
+                       .cache = picture_cache(t.args.cache, kValidationCacheShare / t.env.local_world_size)},
+      new_loss(t));
   if (t.validator->data().size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
 }
 
@@ -63,8 +65,9 @@ void after_first_step(Training& t) {
   open_validation(t);
   if (!t.is_first_rank()) return;
   // Operations are as many as pixels, so a small picture tells what one of the usual 640 x 640 costs.
-  const ModelReport report = inspect_model(t.model->spec(), t.model->nc(), kInspectedSide);
-  const double gflops = report.gflops * (640.0 / kInspectedSide) * (640.0 / kInspectedSide);
+  const int side = 2 * t.model->max_stride();
+  const ModelReport report = inspect_model(t.model->spec(), t.model->nc(), side);
+  const double gflops = report.gflops * (640.0 / side) * (640.0 / side);
   t.events.emit(ModelEvent{t.config.arch, t.model->nc(), report.parameters, gflops, t.transferred});
   Config resolved = t.config;
   resolved.train = t.args;

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+
 #include "sample_order.h"
 #include "validation_order.h"
 
@@ -11,13 +13,13 @@ namespace {
 
 constexpr float kEvaluationConfidence = 0.001F;
 
-/// The part that rank `rank` of `world_size` takes of each global batch.
-std::vector<std::vector<int64_t>> slices(const std::vector<int64_t>& order, int64_t batch, int world_size, int rank) {
-  const auto samples = static_cast<int64_t>(order.size());
+/// The part that rank `rank` of `world_size` takes of each pass.
+std::vector<std::vector<int64_t>> slices(const std::vector<std::vector<int64_t>>& passes, int world_size, int rank) {
   std::vector<std::vector<int64_t>> all;
-  for (int64_t offset = 0; offset < samples; offset += batch) {
-    std::vector<int64_t> ids = rank_positions(samples, batch, offset, world_size, rank);
-    for (int64_t& id : ids) id = order[static_cast<size_t>(id)];
+  for (const std::vector<int64_t>& pass : passes) {
+    const auto samples = static_cast<int64_t>(pass.size());
+    std::vector<int64_t> ids = rank_positions(samples, samples, 0, world_size, rank);
+    for (int64_t& id : ids) id = pass[static_cast<size_t>(id)];
     all.push_back(std::move(ids));
   }
   return all;
@@ -69,34 +71,39 @@ LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batc
   return loss.divide(terms, loss.over_ranks(terms.normalisers));
 }
 
-Validator::Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss,
-                     PictureCache cache)
+Validator::Validator(Dataset data, ValidatorOptions options, std::unique_ptr<DetectionLoss> loss)
     : data_(data),
-      batch_(batch),
-      order_(by_shape(data)),
-      loader_(std::move(data), {.imgsz = imgsz,
-                                .threads = threads,
+      stride_(options.stride),
+      loader_(std::move(data), {.imgsz = options.imgsz,
+                                .threads = options.threads,
                                 .prefetch = 2,
-                                .cache_bytes = cache.memory_bytes,
-                                .folder = std::move(cache.folder)}),
-      loss_(std::move(loss)) {}
+                                .cache_bytes = options.cache.memory_bytes,
+                                .folder = std::move(options.cache.folder)}),
+      loss_(std::move(loss)) {
+  for (const std::vector<int64_t>& batch : batches_of(by_shape(data_), options.batch))
+    for (std::vector<int64_t>& pass : batches_of(batch, std::min(options.batch, options.at_once))) {
+      passes_.push_back(std::move(pass));
+      shaped_by_.push_back(batch);
+    }
+}
 
 ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Communicator& ranks,
                                 const std::function<void(int64_t, int64_t)>& progress,
                                 const std::function<void(const Corrupt&)>& on_corrupt) {
   const at::NoGradGuard no_grad;
   loss_->set_sum_over_ranks([&ranks](at::Tensor tensor) { return ranks.sum(std::move(tensor), "normalisers of the validation loss"); });
-  loader_.start(1, slices(order_, batch_, ranks.world_size(), ranks.rank()), std::nullopt, batches_of(order_, batch_));
+  loader_.start(1, slices(passes_, ranks.world_size(), ranks.rank()), std::nullopt, {shaped_by_, stride_});
   Evaluator evaluator(model.nc());
   const DetectOptions options{.conf = kEvaluationConfidence, .multi_label = true};
   const auto item_count = static_cast<int64_t>(loss_item_names(model.family()).size());
   at::Tensor items = at::zeros({item_count}, at::TensorOptions().dtype(at::kFloat).device(device.device));
   int64_t done = 0;
-  while (const std::optional<Batch> batch = loader_.next()) {
+  for (const std::vector<int64_t>& pass : passes_) {
+    const std::optional<Batch> batch = loader_.next();
     for (const Corrupt& corrupt : batch->corrupt) on_corrupt(corrupt);
     std::vector<at::Tensor> raw;
     const LossResult loss = loss_of_slice(model, *loss_, *batch, device, &raw);
-    const int64_t images = std::min(batch_, data_.size() - done);
+    const auto images = static_cast<int64_t>(pass.size());
     items += loss.items * static_cast<double>(images);
     const std::vector<Detections> found =
         batch->ids.empty() ? std::vector<Detections>{} : detect(raw, model.head_layout(), options);

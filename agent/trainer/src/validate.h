@@ -37,13 +37,21 @@ struct ValidationResult {
   std::optional<Metrics> details;
 };
 
+struct ValidatorOptions {
+  int imgsz = 640;
+  int stride = 32;       // of the network
+  int64_t batch = 16;    // images that are given one shape
+  int64_t at_once = 16;  // images that all ranks together compute at once, at most
+  int threads = 1;       // that decode pictures
+  PictureCache cache{};
+};
+
 /// Validates a model on a whole data set, shared out over the ranks as training batches are; metrics and loss are the
-/// same on every rank, and the result does not depend on their number.
+/// same on every rank. The metrics do not depend on the ranks' number, nor on what they compute at once.
 class Validator {
  public:
   /// The network sees each batch as a rectangle that holds its pictures, with a margin (see Loader::start).
-  Validator(Dataset data, int imgsz, int64_t batch, int threads, std::unique_ptr<DetectionLoss> loss,
-            PictureCache cache = {});
+  Validator(Dataset data, ValidatorOptions options, std::unique_ptr<DetectionLoss> loss);
 
   /// `model` must be in eval mode. `progress(done, total)` is called now and then, in images of all ranks. Corrupt
   /// pictures are told to `on_corrupt`.
@@ -55,8 +63,8 @@ class Validator {
 
  private:
   Dataset data_;
-  int64_t batch_;
-  std::vector<int64_t> order_;
+  int stride_;
+  std::vector<std::vector<int64_t>> passes_, shaped_by_;  // ids, of all ranks
   Loader loader_;
   std::unique_ptr<DetectionLoss> loss_;
 };

@@ -169,7 +169,7 @@ TEST_F(LoaderTest, WithoutAugmentationPicturesAreLetterboxed) {
 /// Batches of the scenes 3 and 3, 0 and 3, 1 alone, 2 and 3, each as its rectangle.
 std::vector<Batch> rectangles(Loader& loader, std::optional<AugmentOptions> augment) {
   const Batches batches{{3, 7}, {0, 3}, {1}, {2, 3}};
-  loader.start(1, batches, augment, batches);
+  loader.start(1, batches, augment, {batches});
   return all(loader);
 }
 
@@ -204,6 +204,15 @@ TEST_F(LoaderTest, RectanglesOfAValidationHaveAMargin) {
   EXPECT_EQ(made[0].letterbox[0].pad_y, 19);
 }
 
+TEST_F(LoaderTest, RectanglesAreWholeStridesOfTheNetwork) {
+  Loader loader(dataset_, options());
+  const Batches batches{{3}};  // 64 x 26
+  loader.start(1, batches, std::nullopt, {.shaped_by = batches, .stride = 64});
+  const auto batch = loader.next();
+  ASSERT_TRUE(batch);
+  EXPECT_EQ(batch->images.sizes(), (at::IntArrayRef{1, 3, 64, 128})) << "with half a stride of margin";
+}
+
 TEST_F(LoaderTest, AValidationGoesFromWidePicturesToTallOnesInBatches) {
   const std::vector<int64_t> order = by_shape(dataset_);
   ASSERT_EQ(order.size(), static_cast<size_t>(dataset_.size()));
@@ -225,9 +234,9 @@ TEST_F(LoaderTest, EveryRankGivesAGlobalBatchTheSameRectangle) {
   for (const int world : {1, 2, 3})
     for (int rank = 0; rank < world; ++rank) {
       Loader loader(dataset_, options());
-      loader.start(1, batches_of(1, 4, world, rank), augment, batches_of(1, 4));
+      loader.start(1, batches_of(1, 4, world, rank), augment, {batches_of(1, 4)});
       Loader whole(dataset_, options());
-      whole.start(1, batches_of(1, 4), augment, batches_of(1, 4));
+      whole.start(1, batches_of(1, 4), augment, {batches_of(1, 4)});
       for (const Batch& expected : all(whole)) {
         const auto own = loader.next();
         ASSERT_TRUE(own);
@@ -245,7 +254,7 @@ TEST_F(LoaderTest, ObjectsStayInTheirBoxesInRectangles) {
   augment.translate = 0, augment.scale = 0.3f;
   Loader loader(dataset_, options());
   const Batches batches{{3, 7, 11}, {15, 19, 23}};
-  loader.start(1, batches, augment, batches);
+  loader.start(1, batches, augment, {batches});
   for (const Batch& batch : all(loader)) {
     ASSERT_EQ(batch.images.size(2), 32);
     ASSERT_EQ(batch.targets.size(0), 3);
@@ -261,8 +270,8 @@ TEST_F(LoaderTest, ObjectsStayInTheirBoxesInRectangles) {
 
 TEST_F(LoaderTest, RectanglesAndMosaicsExcludeEachOther) {
   Loader loader(dataset_, options());
-  EXPECT_THROW(loader.start(1, {{0}}, AugmentOptions{}, {{0}}), std::invalid_argument);
-  EXPECT_THROW(loader.start(1, {{0}, {1}}, std::nullopt, {{0}}), std::invalid_argument);
+  EXPECT_THROW(loader.start(1, {{0}}, AugmentOptions{}, {.shaped_by = {{0}}}), std::invalid_argument);
+  EXPECT_THROW(loader.start(1, {{0}, {1}}, std::nullopt, {.shaped_by = {{0}}}), std::invalid_argument);
 }
 
 TEST_F(LoaderTest, ACorruptImageIsReportedOnceAndReplacedInPlace) {
