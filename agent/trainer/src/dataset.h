@@ -3,10 +3,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "image.h"
 
 namespace tenfold {
 
@@ -57,6 +60,10 @@ class Dataset {
   /// The labels, or the name, alone, without touching the image file.
   std::span<const Label> labels(int64_t id) const;
   const std::string& name(int64_t id) const;
+  /// What the image file's header says; nullopt when it cannot be read. The header alone is read, and once for all copies.
+  std::optional<ImageInfo> probe(int64_t id) const;
+  /// Height / width of the picture as shown: as the shard says it, else as probe() does. Infinite when it is not known.
+  double shape(int64_t id) const;
   /// What was put right silently, for people to read: double labels that were dropped, and the like.
   const std::vector<std::string>& warnings() const;
 
