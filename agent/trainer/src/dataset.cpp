@@ -1,5 +1,6 @@
 #include "dataset.h"
 
+#include <algorithm>
 #include <fstream>
 #include <limits>
 
@@ -11,6 +12,7 @@ namespace tenfold {
 namespace {
 
 constexpr size_t kProblemsShown = 20;
+constexpr size_t kWarningsShown = 3;
 // Rounding in label tools: 0.5 + 0.5000005.
 constexpr float kCoordinateSlack = 1e-5f;
 // Most headers end within this. Where a camera has put a preview or a colour profile before the size, more is read.
@@ -75,6 +77,15 @@ const std::vector<std::string>& Dataset::names() const {
 
 const std::vector<std::string>& Dataset::warnings() const {
   return storage_->warnings;
+}
+
+std::string Dataset::warning_summary() const {
+  const auto& all = warnings();
+  if (all.empty()) return {};
+  std::string text = std::to_string(all.size()) + (all.size() == 1 ? " label was" : " labels were") + " left out: ";
+  for (size_t i = 0; i < std::min(all.size(), kWarningsShown); ++i) text += (i == 0 ? "" : "; ") + all[i];
+  if (all.size() > kWarningsShown) text += "; and " + std::to_string(all.size() - kWarningsShown) + " more";
+  return text;
 }
 
 Sample Dataset::sample(int64_t id) const {

@@ -64,8 +64,10 @@ class Dataset {
   std::optional<ImageInfo> probe(int64_t id) const;
   /// Height / width of the picture as shown: as the shard says it, else as probe() does. Infinite when it is not known.
   double shape(int64_t id) const;
-  /// What was put right silently, for people to read: double labels that were dropped, and the like.
+  /// Lines of label files that were left out, each with its file and why: double labels, and boxes without area.
   const std::vector<std::string>& warnings() const;
+  /// How many there are and the first of them, in one line for people to read; empty where there are none.
+  std::string warning_summary() const;
 
   struct Storage;  // shards or files; private to the implementation
 

@@ -138,7 +138,25 @@ TEST_F(YoloFolder, DoubleAndEmptyBoxesAreLeftOutWithAWarning) {
   write_file(folder_ / "labels/train/a.txt", std::string("0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0 0.4\n"));
   const Dataset dataset = open("train: images/train\nnames: [cat, dog]\n");
   EXPECT_EQ(dataset.labels(0).size(), 1U);
-  EXPECT_EQ(dataset.warnings().size(), 2U);
+  const std::string file = (folder_ / "labels/train/a.txt").string();
+  EXPECT_EQ(dataset.warnings(), (std::vector<std::string>{file + ": line 2: the same box again",
+                                                          file + ": line 3: a box without area"}));
+  EXPECT_EQ(dataset.warning_summary(),
+            "2 labels were left out: " + file + ": line 2: the same box again; " + file + ": line 3: a box without area");
+}
+
+TEST_F(YoloFolder, OfManyLabelsThatAreLeftOutTheFirstAreNamed) {
+  std::string lines;
+  for (int i = 0; i < 10; ++i) lines += "0 0.5 0.5 0 0.4\n";
+  write_file(folder_ / "labels/train/a.txt", lines);
+  const std::string summary = open("train: images/train\nnames: [cat, dog]\n").warning_summary();
+  EXPECT_TRUE(mentions(summary, "10 labels were left out: ")) << summary;
+  EXPECT_TRUE(mentions(summary, "line 3: a box without area; and 7 more")) << summary;
+  EXPECT_FALSE(mentions(summary, "line 4")) << summary;
+}
+
+TEST_F(YoloFolder, WithoutAnythingLeftOutThereIsNothingToTell) {
+  EXPECT_EQ(open("train: images/train\nnames: [cat, dog]\n").warning_summary(), "");
 }
 
 TEST_F(YoloFolder, AnImageThatVanishesLaterIsEmptyNotFatal) {

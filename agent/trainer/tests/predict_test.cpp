@@ -241,6 +241,35 @@ TEST_F(Detecting, ValPrintsATableAndWritesJson) {
   EXPECT_EQ(metrics["classes"][0]["ap"].size(), 10U);
 }
 
+TEST_F(Detecting, ValCountsTheObjectsOfAPictureThatCannotBeReadAsMissed) {
+  // The network finds its one box in whatever it is shown, in plain grey as well.
+  testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "data/labels/a.txt", std::string("0 0.5 0.5 0.5 0.5\n"));
+  testing::write_file(folder_ / "data/images/b.png", std::string("no picture"));
+  testing::write_file(folder_ / "data/labels/b.txt", std::string("0 0.5 0.5 0.5 0.5\n"));
+  testing::write_file(folder_ / "data/data.yaml", std::string("train: images\nval: images\nnames: [red, green, blue]\n"));
+  const auto [code, output] = run_trainer({"val", weights_.string(), "data=" + (folder_ / "data/data.yaml").string(),
+                                           "--square", "--json", (folder_ / "metrics.json").string()});
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "b.png: not a JPEG, PNG or WebP file; its objects count as missed")) << output;
+  const Json metrics = Json::parse(read(folder_ / "metrics.json"));
+  EXPECT_EQ(metrics["corrupt_images"], 1);
+  EXPECT_EQ(metrics["images"], 2);
+  EXPECT_EQ(metrics["labels"], 2);
+  EXPECT_NEAR(metrics["recall"], 0.5, 1e-6);
+  EXPECT_NEAR(metrics["precision"], 1, 1e-6) << "nothing was found in grey";
+}
+
+TEST_F(Detecting, ValTellsOfLabelsThatWereLeftOut) {
+  testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "data/labels/a.txt", std::string("0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n"));
+  testing::write_file(folder_ / "data/data.yaml", std::string("train: images\nval: images\nnames: [red, green, blue]\n"));
+  const auto [code, output] = run_trainer({"val", weights_.string(), "data=" + (folder_ / "data/data.yaml").string()});
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "warning: 1 label was left out: ")) << output;
+  EXPECT_TRUE(mentions(output, "labels/a.txt: line 2: the same box again")) << output;
+}
+
 TEST_F(Detecting, ValTakesAveragePrecisionByTheRuleAsked) {
   testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
   testing::write_file(folder_ / "data/labels/a.txt", std::string("0 0.5 0.5 0.5 0.5\n0 0.1 0.1 0.1 0.1\n"));
