@@ -1,14 +1,17 @@
 #include <chrono>
 #include <cstdio>
 #include <future>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "detector_options.h"
 #include "exit_code.h"
 #include "file_io.h"
+#include "label_file.h"
 #include "predict.h"
 #include "prediction_files.h"
 
@@ -19,10 +22,12 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kPredictText = R"(Finds objects in pictures (JPEG, PNG, WebP). Into the folder `out` go
-  NAME.jpg             the picture at its own size, with box, class and score of each object
+  NAME.jpg             the picture at its own size (at most a JPEG's 65500 pixels a side), with box, class and score of
+                       each object
   labels/NAME.txt      with --save-txt: YOLO's lines, class cx cy w h in shares of the picture (--save-conf: and the score)
   predictions.json     with --json: all of it, boxes as x1, y1, x2, y2 in pixels
-A line a picture goes to stdout. A file that cannot be read is named and skipped, and the exit status is then 11.)";
+A line a picture goes to stdout. A file that cannot be read is named and skipped, and the exit status is then 11. Where a
+result would overwrite one of the given pictures, or its label file, nothing is done.)";
 
 /// runs/predict, or the first of runs/predict2, runs/predict3, … that is not there yet.
 fs::path new_run_folder() {
@@ -30,6 +35,53 @@ fs::path new_run_folder() {
   fs::path folder = first;
   for (int i = 2; fs::exists(folder); ++i) folder = first.string() + std::to_string(i);
   return folder;
+}
+
+/// What is written of a picture, and where.
+struct Outputs {
+  fs::path folder;
+  bool pictures = true, txt = false, conf = false, json = false;
+
+  fs::path drawn(const PictureFile& file) const { return folder / (file.name.string() + ".jpg"); }
+  fs::path labels(const PictureFile& file) const { return folder / "labels" / (file.name.string() + ".txt"); }
+};
+
+Outputs outputs_of(const CommandArguments& arguments) {
+  const auto out = arguments.text("out");
+  return {.folder = out ? fs::path(*out) : new_run_folder(),
+          .pictures = !arguments.flag("no-pictures"),
+          .txt = arguments.flag("save-txt") || arguments.flag("save-conf"),
+          .conf = arguments.flag("save-conf"),
+          .json = arguments.flag("json")};
+}
+
+/// A file, whatever path leads to it.
+using FileIdentity = std::pair<dev_t, ino_t>;
+
+std::optional<FileIdentity> file_identity(const fs::path& path) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  return FileIdentity{status.st_dev, status.st_ino};
+}
+
+/// Throws TrainerError(usage) if an output is one of the pictures that are read, or the label file of one: those may be
+/// the only ones that their owner has.
+void refuse_overwriting(const std::vector<PictureFile>& files, const Outputs& outputs, const CommandArguments& arguments) {
+  if (!fs::exists(outputs.folder)) return;
+  std::map<FileIdentity, fs::path> originals;
+  for (const PictureFile& file : files)
+    for (const fs::path& path : {file.path, label_path_of(file.path)})
+      if (const auto identity = file_identity(path)) originals.emplace(*identity, path);
+  const auto check = [&](const fs::path& output) {
+    const auto identity = file_identity(output);
+    if (!identity || !originals.contains(*identity)) return;
+    arguments.fail("out", outputs.folder.string() + " would have a result overwrite " + originals.at(*identity).string() +
+                              "; name a folder for results alone");
+  };
+  for (const PictureFile& file : files) {
+    if (outputs.pictures) check(outputs.drawn(file));
+    if (outputs.txt) check(outputs.labels(file));
+  }
 }
 
 /// How far it is, on a terminal: one line that is redrawn.
@@ -55,14 +107,8 @@ class ProgressLine {
 /// Writes down what was found, picture by picture.
 class Results {
  public:
-  Results(const CommandArguments& arguments, const std::vector<std::string>& names)
-      : names_(names),
-        out_(arguments.text("out").value_or(new_run_folder().string())),
-        pictures_(!arguments.flag("no-pictures")),
-        txt_(arguments.flag("save-txt") || arguments.flag("save-conf")),
-        conf_(arguments.flag("save-conf")),
-        json_(arguments.flag("json")) {
-    fs::create_directories(txt_ ? out_ / "labels" : out_);
+  Results(Outputs outputs, const std::vector<std::string>& names) : outputs_(std::move(outputs)), names_(names) {
+    fs::create_directories(outputs_.folder);
   }
 
   void write(const std::vector<ReadPicture>& pictures, const std::vector<std::vector<Prediction>>& found) {
@@ -70,10 +116,10 @@ class Results {
   }
 
   void finish() const {
-    if (json_) replace_file(out_ / "predictions.json", predictions_.dump(1, ' ', false, kReplace) + "\n");
+    if (outputs_.json) replace_file(outputs_.folder / "predictions.json", predictions_.dump(1, ' ', false, kReplace) + "\n");
   }
 
-  const fs::path& folder() const { return out_; }
+  const fs::path& folder() const { return outputs_.folder; }
   size_t corrupt() const { return corrupt_; }
 
  private:
@@ -81,24 +127,22 @@ class Results {
 
   void write_one(const ReadPicture& picture, const std::vector<Prediction>& found) {
     const std::string path = picture.file->path.string();
-    if (json_) predictions_.push_back(prediction_json(picture, found, names_));
+    if (outputs_.json) predictions_.push_back(prediction_json(picture, found, names_));
     if (!picture.defect.empty()) {
       ++corrupt_;
       std::fprintf(stderr, "%s: %s; skipped\n", path.c_str(), picture.defect.c_str());
       return;
     }
     std::printf("%s: %s\n", path.c_str(), prediction_summary(found, names_).c_str());
-    const std::string name = picture.file->name.string();
-    if (pictures_) write_drawn_picture(out_ / (name + ".jpg"), picture.image, found, names_);
-    if (!txt_) return;
-    const fs::path labels = out_ / "labels" / (name + ".txt");
+    if (outputs_.pictures) write_drawn_picture(outputs_.drawn(*picture.file), picture.image, found, names_);
+    if (!outputs_.txt) return;
+    const fs::path labels = outputs_.labels(*picture.file);
     fs::create_directories(labels.parent_path());
-    replace_file(labels, yolo_lines(found, picture.fit.width, picture.fit.height, conf_));
+    replace_file(labels, yolo_lines(found, picture.fit.width, picture.fit.height, outputs_.conf));
   }
 
+  Outputs outputs_;
   const std::vector<std::string>& names_;
-  fs::path out_;
-  bool pictures_, txt_, conf_, json_;
   nlohmann::ordered_json predictions_ = nlohmann::ordered_json::array();
   size_t corrupt_ = 0;
 };
@@ -138,8 +182,10 @@ int predict_pictures(const CommandArguments& arguments) {
                               .max_det = arguments.integer("max-det", 1, 30'000).value_or(300)};
   const auto batch = static_cast<size_t>(arguments.integer("batch", 1, 1024).value_or(8));
   const std::vector<PictureFile> files = find_pictures(source);
+  Outputs outputs = outputs_of(arguments);
+  refuse_overwriting(files, outputs, arguments);
   RunningDetector detector = open_detector(arguments);
-  Results results(arguments, detector.loaded.names);
+  Results results(std::move(outputs), detector.loaded.names);
   ProgressLine progress(files.size());
   predict_all(files, batch, detector, options, results, progress);
   results.finish();

@@ -22,7 +22,7 @@ IoU 0.50 (at the confidence where the mean F1 is best), and average precision as
 the mean over IoU 0.50 to 0.95. ap=published takes it as the published YOLO trainers do, which is a little higher: to
 compare with their figures. As in a training's validation, the network sees the least rectangle that holds a batch's
 pictures with a small margin; --square shows it squares. A picture that cannot be read is named, and counts as one in
-which nothing is found.)";
+which nothing is found: its objects are missed.)";
 
 struct Evaluation {
   Metrics metrics;
@@ -72,13 +72,12 @@ Evaluation evaluate(RunningDetector& detector, const Dataset& data, const Evalua
   int64_t done = 0;
   while (const std::optional<Batch> pictures = loader.next()) {
     for (const Corrupt& corrupt : pictures->corrupt)
-      std::fprintf(stderr, "%s: %s; skipped\n", corrupt.name.c_str(), corrupt.reason.c_str());
+      std::fprintf(stderr, "%s: %s; its objects count as missed\n", corrupt.name.c_str(), corrupt.reason.c_str());
     evaluation.corrupt += static_cast<int64_t>(pictures->corrupt.size());
     const auto found =
         detect(model.forward_detecting(network_input(pictures->images, detector.device)), model.head_layout(),
                options.detect);
-    for (size_t i = 0; i < found.size(); ++i)
-      evaluator.add_image(pictures->ids[i], found[i], ground_truth(*pictures, static_cast<int64_t>(i)));
+    add_images(evaluator, *pictures, found, data, loader.corrupt_ids());
     done += static_cast<int64_t>(found.size());
     show_progress(done, data.size());
   }
@@ -136,6 +135,7 @@ int validate_weights(const CommandArguments& arguments) {
                                              .iou = static_cast<float>(iou.value_or(0.7)),
                                              .multi_label = true}};
   const Dataset data = Dataset::open_yaml(arguments.required("data"), split);
+  if (!data.warnings().empty()) std::fprintf(stderr, "warning: %s\n", data.warning_summary().c_str());
   RunningDetector detector = open_detector(arguments);
   check_classes(data, detector.loaded);
   const Evaluation evaluation = evaluate(detector, data, options);

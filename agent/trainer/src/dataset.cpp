@@ -1,6 +1,8 @@
 #include "dataset.h"
 
+#include <algorithm>
 #include <fstream>
+#include <limits>
 
 #include "dataset_storage.h"
 #include "image.h"
@@ -10,8 +12,11 @@ namespace tenfold {
 namespace {
 
 constexpr size_t kProblemsShown = 20;
+constexpr size_t kWarningsShown = 3;
 // Rounding in label tools: 0.5 + 0.5000005.
 constexpr float kCoordinateSlack = 1e-5f;
+// Most headers end within this. Where a camera has put a preview or a colour profile before the size, more is read.
+constexpr size_t kHeaderBytes = size_t{16} << 10;
 
 /// The whole file; empty when it cannot be read, which a decoder reports with the sample's name.
 PixelBuffer read_file(const std::filesystem::path& path) {
@@ -24,17 +29,40 @@ PixelBuffer read_file(const std::filesystem::path& path) {
   return in ? std::move(content) : PixelBuffer{};
 }
 
+/// Width 0 when the header cannot be read.
+ImageInfo probe_bytes(std::span<const uint8_t> file) {
+  try {
+    return probe_image(file);
+  } catch (const ImageError&) {
+    return {};
+  }
+}
+
 void read_image_file(const std::filesystem::path& path, Sample& sample) {
   auto content = std::make_shared<const PixelBuffer>(read_file(path));
   sample.bytes = {content->data(), content->size()};
   sample.keep_alive = std::move(content);
-  try {
-    const ImageInfo info = probe_image(sample.bytes);
-    sample.width = info.width;
-    sample.height = info.height;
-  } catch (const ImageError&) {
-    sample.width = sample.height = 0;  // whoever decodes it learns why
+  const ImageInfo info = probe_bytes(sample.bytes);  // whoever decodes what cannot be read learns why
+  sample.width = info.width;
+  sample.height = info.height;
+}
+
+/// Of as little of the file as tells it. Width 0 when nothing does.
+ImageInfo probe_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::vector<uint8_t> start;
+  for (size_t wanted = kHeaderBytes; in; wanted *= 4) {
+    const size_t before = start.size();
+    start.resize(wanted);
+    in.read(reinterpret_cast<char*>(start.data() + before), static_cast<std::streamsize>(wanted - before));
+    start.resize(before + static_cast<size_t>(in.gcount()));
+    try {
+      return probe_image(start);
+    } catch (const ImageError&) {
+      // cut off perhaps
+    }
   }
+  return {};
 }
 
 }  // namespace
@@ -51,6 +79,15 @@ const std::vector<std::string>& Dataset::warnings() const {
   return storage_->warnings;
 }
 
+std::string Dataset::warning_summary() const {
+  const auto& all = warnings();
+  if (all.empty()) return {};
+  std::string text = std::to_string(all.size()) + (all.size() == 1 ? " label was" : " labels were") + " left out: ";
+  for (size_t i = 0; i < std::min(all.size(), kWarningsShown); ++i) text += (i == 0 ? "" : "; ") + all[i];
+  if (all.size() > kWarningsShown) text += "; and " + std::to_string(all.size() - kWarningsShown) + " more";
+  return text;
+}
+
 Sample Dataset::sample(int64_t id) const {
   const SampleRecord& record = storage_->samples.at(static_cast<size_t>(id));
   Sample sample{id, record.name, record.width, record.height, labels(id), record.bytes, nullptr};
@@ -65,6 +102,27 @@ std::span<const Label> Dataset::labels(int64_t id) const {
 
 const std::string& Dataset::name(int64_t id) const {
   return storage_->samples.at(static_cast<size_t>(id)).name;
+}
+
+std::optional<ImageInfo> Dataset::probe(int64_t id) const {
+  const SampleRecord& record = storage_->samples.at(static_cast<size_t>(id));
+  const auto readable = [](const ImageInfo& info) { return info.width > 0 ? std::optional(info) : std::nullopt; };
+  {
+    const std::lock_guard lock(storage_->probed_mutex);
+    storage_->probed.resize(storage_->samples.size());
+    if (const auto& known = storage_->probed[static_cast<size_t>(id)]) return readable(*known);
+  }
+  const ImageInfo info = record.file.empty() ? probe_bytes(record.bytes) : probe_file(record.file);
+  const std::lock_guard lock(storage_->probed_mutex);
+  storage_->probed[static_cast<size_t>(id)] = info;
+  return readable(info);
+}
+
+double Dataset::shape(int64_t id) const {
+  const SampleRecord& record = storage_->samples.at(static_cast<size_t>(id));
+  if (record.width > 0) return static_cast<double>(record.height) / record.width;
+  const auto info = probe(id);
+  return info ? static_cast<double>(info->height) / info->width : std::numeric_limits<double>::infinity();
 }
 
 void Dataset::Storage::add(SampleRecord record, const std::vector<Label>& its_labels) {

@@ -3,10 +3,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "image.h"
 
 namespace tenfold {
 
@@ -57,8 +60,14 @@ class Dataset {
   /// The labels, or the name, alone, without touching the image file.
   std::span<const Label> labels(int64_t id) const;
   const std::string& name(int64_t id) const;
-  /// What was put right silently, for people to read: double labels that were dropped, and the like.
+  /// What the image file's header says; nullopt when it cannot be read. The header alone is read, and once for all copies.
+  std::optional<ImageInfo> probe(int64_t id) const;
+  /// Height / width of the picture as shown: as the shard says it, else as probe() does. Infinite when it is not known.
+  double shape(int64_t id) const;
+  /// Lines of label files that were left out, each with its file and why: double labels, and boxes without area.
   const std::vector<std::string>& warnings() const;
+  /// How many there are and the first of them, in one line for people to read; empty where there are none.
+  std::string warning_summary() const;
 
   struct Storage;  // shards or files; private to the implementation
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct Dataset::Storage {
   std::vector<SampleRecord> samples;
   std::vector<Label> labels;  // of all samples, one after the other
   std::vector<std::unique_ptr<MappedFile>> shards;
+
+  mutable std::mutex probed_mutex;
+  mutable std::vector<std::optional<ImageInfo>> probed;  // by id, as far as asked for; {0, 0}: not readable
 
   /// Adds a sample whose labels come next.
   void add(SampleRecord record, const std::vector<Label>& its_labels);

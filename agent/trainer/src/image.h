@@ -108,6 +108,10 @@ Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options =
 /// shrinking (no aliasing).
 Image resize(const Image& source, int width, int height);
 
+/// The longest side that libjpeg writes, in pixels.
+inline constexpr int kMaxJpegSide = 65'500;
+
+/// Throws ImageError for a picture with a side longer than kMaxJpegSide.
 std::vector<uint8_t> encode_jpeg(const Image& image, int quality = 90);
 std::vector<uint8_t> encode_png(const Image& image);
 

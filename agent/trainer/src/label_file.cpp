@@ -60,9 +60,9 @@ void read_line(std::string_view line, const std::string& where, size_t class_cou
   } else if (const std::string defect = label_defect(*label, class_count); !defect.empty()) {
     file.problems.push_back(where + defect);
   } else if (label->w <= 0 || label->h <= 0) {
-    file.warnings.push_back(where + "a box without area, left out");
+    file.warnings.push_back(where + "a box without area");
   } else if (std::ranges::find(file.labels, *label) != file.labels.end()) {
-    file.warnings.push_back(where + "the same box again, left out");
+    file.warnings.push_back(where + "the same box again");
   } else {
     file.labels.push_back(*label);
   }

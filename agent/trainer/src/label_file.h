@@ -12,7 +12,7 @@ namespace tenfold {
 struct LabelFile {
   std::vector<Label> labels;
   std::vector<std::string> problems;  // each begins with the line's number
-  std::vector<std::string> warnings;  // lines left out that nobody will miss
+  std::vector<std::string> warnings;  // lines left out, and why
 };
 
 /// Reads lines of `class cx cy w h`. A longer line, `class x1 y1 x2 y2 x3 y3 …`, is an outline and becomes the box

@@ -22,7 +22,6 @@ PictureStore::PictureStore(Dataset dataset, int size, int64_t cache_bytes, std::
   const auto count = static_cast<size_t>(dataset_.size());
   if (cache_bytes_ > 0) entries_.resize(count);
   if (folder_ != nullptr) keys_.resize(count);
-  sizes_.resize(count);
 }
 
 std::shared_ptr<const Picture> PictureStore::get(int64_t id, std::vector<Corrupt>& corrupt) {
@@ -35,22 +34,9 @@ std::shared_ptr<const Picture> PictureStore::get(int64_t id, std::vector<Corrupt
   return {entry, &entry->picture};
 }
 
-std::optional<FittedSize> PictureStore::fitted_size(int64_t id) {
-  const auto slot = static_cast<size_t>(id);
-  {
-    const std::lock_guard lock(mutex_);
-    if (const auto& known = sizes_.at(slot)) return known->width > 0 ? known : std::nullopt;
-  }
-  FittedSize size;
-  try {
-    const ImageInfo info = probe_image(dataset_.sample(id).bytes);
-    size = fit_into_square(info.width, info.height, size_);
-  } catch (const ImageError&) {
-    // get() tells why
-  }
-  const std::lock_guard lock(mutex_);
-  sizes_[slot] = size;
-  return size.width > 0 ? std::optional(size) : std::nullopt;
+std::optional<FittedSize> PictureStore::fitted_size(int64_t id) const {
+  const auto info = dataset_.probe(id);  // get() tells why there is none
+  return info ? std::optional(fit_into_square(info->width, info->height, size_)) : std::nullopt;
 }
 
 std::shared_ptr<const PictureStore::Entry> PictureStore::cached(int64_t id) {

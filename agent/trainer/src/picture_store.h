@@ -35,7 +35,7 @@ class PictureStore {
   std::shared_ptr<const Picture> get(int64_t id, std::vector<Corrupt>& corrupt);
 
   /// The size that get()'s picture has, from the file's header alone; nullopt when that cannot be read.
-  std::optional<FittedSize> fitted_size(int64_t id);
+  std::optional<FittedSize> fitted_size(int64_t id) const;
 
  private:
   struct Entry {
@@ -57,8 +57,7 @@ class PictureStore {
   std::shared_ptr<PictureFolder> folder_;
   std::mutex mutex_;  // guards what follows
   std::vector<std::shared_ptr<const Entry>> entries_;
-  std::vector<std::optional<FittedSize>> sizes_;  // as far as they were asked for; {0, 0}: not readable
-  std::vector<std::string> keys_;                 // in the folder; empty until known
+  std::vector<std::string> keys_;  // in the folder; empty until known
   int64_t kept_bytes_ = 0;
 };
 

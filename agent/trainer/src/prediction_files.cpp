@@ -23,16 +23,33 @@ double short_double(float value) {
   return std::strtod(text, nullptr);
 }
 
+/// Boxes in pixels of the picture multiplied by `scale_x` and `scale_y`.
+std::vector<DrawnBox> drawn_boxes(const std::vector<Prediction>& predictions, const std::vector<std::string>& names,
+                                  float scale_x, float scale_y) {
+  std::vector<DrawnBox> boxes;
+  for (const Prediction& p : predictions)
+    boxes.push_back({p.x1 * scale_x, p.y1 * scale_y, p.x2 * scale_x, p.y2 * scale_y, p.cls,
+                     caption(shown_name(names, p.cls), p.score)});
+  return boxes;
+}
+
+Image drawn_picture(const Image& image, const std::vector<Prediction>& predictions,
+                    const std::vector<std::string>& names) {
+  constexpr int kOwnSize = 1;
+  if (std::max(image.width, image.height) <= kMaxJpegSide)
+    return draw_boxes(image, drawn_boxes(predictions, names, 1, 1), kOwnSize);
+  const FittedSize size = fit_into_square(image.width, image.height, kMaxJpegSide);
+  const float scale_x = static_cast<float>(size.width) / static_cast<float>(image.width);
+  const float scale_y = static_cast<float>(size.height) / static_cast<float>(image.height);
+  return draw_boxes(resize(image, size.width, size.height), drawn_boxes(predictions, names, scale_x, scale_y), kOwnSize);
+}
+
 }  // namespace
 
 void write_drawn_picture(const std::filesystem::path& file, const Image& image,
                          const std::vector<Prediction>& predictions, const std::vector<std::string>& names) {
-  constexpr int kOwnSize = 1;
-  std::vector<DrawnBox> boxes;
-  for (const Prediction& p : predictions)
-    boxes.push_back({p.x1, p.y1, p.x2, p.y2, p.cls, caption(shown_name(names, p.cls), p.score)});
   std::filesystem::create_directories(file.parent_path());
-  replace_file(file, encode_jpeg(draw_boxes(image, boxes, kOwnSize)));
+  replace_file(file, encode_jpeg(drawn_picture(image, predictions, names)));
 }
 
 std::string yolo_lines(const std::vector<Prediction>& predictions, int width, int height, bool with_scores) {

@@ -10,7 +10,8 @@
 
 namespace tenfold {
 
-/// The picture at its own size with a box, class and score for each prediction; written as a JPEG.
+/// The picture with a box, class and score for each prediction, written as a JPEG: at its own size, or as large as a JPEG
+/// can be.
 void write_drawn_picture(const std::filesystem::path& file, const Image& image,
                          const std::vector<Prediction>& predictions, const std::vector<std::string>& names);
 

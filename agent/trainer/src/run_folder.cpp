@@ -46,7 +46,7 @@ std::string results_csv(const std::vector<EpochRow>& history) {
   csv += '\n';
   for (const EpochRow& row : history) {
     csv += std::to_string(row.epoch) + ',' + number(row.time_s);
-    for (const ResultColumn& column : result_columns(row)) csv += ',' + number(column.value.value_or(0));
+    for (const ResultColumn& column : result_columns(row)) csv += ',' + (column.value ? number(*column.value) : "");
     csv += '\n';
   }
   return csv;

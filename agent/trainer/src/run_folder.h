@@ -21,7 +21,8 @@ struct ResultColumn {
 /// An epoch's columns after `epoch` and `time`, named as YOLO tools name them.
 std::vector<ResultColumn> result_columns(const EpochRow& row);
 
-/// The text of results.csv: YOLO tools' header, a line an epoch.
+/// The text of results.csv: YOLO tools' header with the losses of the model's family, a line an epoch. A cell is empty where
+/// nothing was measured.
 std::string results_csv(const std::vector<EpochRow>& history);
 
 /// The text of args.yaml: what this run was asked for, every default filled in.

@@ -1,15 +1,29 @@
 #include "train_arguments.h"
 
+#include <array>
+#include <charconv>
 #include <initializer_list>
 #include <sstream>
 
 namespace tenfold {
 namespace {
 
+/// The shortest text that is read back as the same number. YAML 1.1, which Python's reader follows, takes 1e-05 for a
+/// string: a number with an exponent needs a point.
+std::string yaml_number(double value) {
+  std::array<char, 64> characters;
+  const auto written =
+      std::to_chars(characters.data(), characters.data() + characters.size(), value, std::chars_format::general);
+  std::string text(characters.data(), written.ptr);
+  const size_t exponent = text.find('e');
+  if (exponent != std::string::npos && text.find('.') == std::string::npos) text.insert(exponent, ".0");
+  return text;
+}
+
 class YamlWriter {
  public:
   void integer(const char* name, int64_t value, int64_t, int64_t) { out_ << name << ": " << value << '\n'; }
-  void number(const char* name, double value, double, double) { out_ << name << ": " << value << '\n'; }
+  void number(const char* name, double value, double, double) { out_ << name << ": " << yaml_number(value) << '\n'; }
   void flag(const char* name, bool value) { out_ << name << ": " << (value ? "true" : "false") << '\n'; }
   void choice(const char* name, const std::string& value, std::initializer_list<const char*>, const char*,
               const char*) {

@@ -51,6 +51,8 @@ void open_validation(Training& t) {
                        .cache = picture_cache(t.args.cache, kValidationCacheShare / t.env.local_world_size)},
       new_loss(t));
   if (t.validator->data().size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
+  if (t.is_first_rank() && !t.validator->data().warnings().empty())
+    t.events.emit(WarningEvent{"labels_left_out", t.validator->data().warning_summary(), ""});
 }
 
 RunRecord& record_of(Training& t) {
@@ -125,7 +127,7 @@ ValidationResult validate(Training& t, int64_t epoch) {
         t.events.emit(ValEvent{epoch, done, total});
       },
       [&](const Corrupt& corrupt) {
-        t.events.emit(WarningEvent{"corrupt_image", corrupt.name + ": " + corrupt.reason + "; skipped", corrupt.name});
+        t.events.emit(WarningEvent{"corrupt_image", corrupt.name + ": " + corrupt.reason + "; its objects count as missed", corrupt.name});
       });
 }
 

@@ -83,6 +83,8 @@ void open_data(Training& t) {
     t.data = Dataset::open_yaml(std::get<YamlData>(t.config.data).path, "train");
   }
   if (t.data->size() == 0) throw TrainerError(ExitCode::bad_data, "the training split has no images");
+  if (t.is_first_rank() && !t.data->warnings().empty())
+    t.events.emit(WarningEvent{"labels_left_out", t.data->warning_summary(), ""});
   const auto classes = static_cast<int64_t>(t.data->names().size());
   if (t.config.nc && *t.config.nc != classes) {
     throw TrainerError(ExitCode::bad_config, "model.nc is " + std::to_string(*t.config.nc) + ", but the data set has " +

@@ -25,6 +25,13 @@ std::vector<std::vector<int64_t>> slices(const std::vector<std::vector<int64_t>>
   return all;
 }
 
+/// Labels as ground_truth() has them, for a picture in which nothing is found: where they lie does not matter.
+at::Tensor missed_objects(std::span<const Label> labels) {
+  const at::Tensor objects = at::zeros({static_cast<int64_t>(labels.size()), 5}, at::kFloat);
+  for (size_t i = 0; i < labels.size(); ++i) objects[static_cast<int64_t>(i)][0] = labels[i].cls;
+  return objects;
+}
+
 /// The metrics of all ranks' images; computed by rank 0 alone, so that all agree to the bit.
 void merge_metrics(const Evaluator& own, int nc, Communicator& ranks, ValidationResult& result) {
   const std::vector<at::Tensor> packed = ranks.gather_rows(own.pack(), "detections");
@@ -48,6 +55,18 @@ at::Tensor ground_truth(const Batch& batch, int64_t image) {
   const at::Tensor centre = own.narrow(1, 2, 2);
   const at::Tensor half = own.narrow(1, 4, 2) / 2;
   return at::cat({own.narrow(1, 1, 1), (centre - half) * sides, (centre + half) * sides}, 1);
+}
+
+void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Detections>& found, const Dataset& data,
+                const std::set<int64_t>& unreadable) {
+  for (size_t i = 0; i < batch.ids.size(); ++i) {
+    const int64_t id = batch.ids[i];
+    if (unreadable.contains(id)) {
+      evaluator.add_image(id, at::zeros({0, 6}, at::kFloat), missed_objects(data.labels(id)));
+    } else {
+      evaluator.add_image(id, found[i], ground_truth(batch, static_cast<int64_t>(i)));
+    }
+  }
 }
 
 LossTerms terms_of_slice(Detector& model, DetectionLoss& loss, const Batch& batch, const ComputeDevice& device,
@@ -107,9 +126,7 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
     items += loss.items * static_cast<double>(images);
     const std::vector<Detections> found =
         batch->ids.empty() ? std::vector<Detections>{} : detect(raw, model.head_layout(), options);
-    for (size_t i = 0; i < batch->ids.size(); ++i) {
-      evaluator.add_image(batch->ids[i], found[i], ground_truth(*batch, static_cast<int64_t>(i)));
-    }
+    add_images(evaluator, *batch, found, data_, loader_.corrupt_ids());
     done += images;
     progress(done, data_.size());
   }

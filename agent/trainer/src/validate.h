@@ -4,6 +4,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <vector>
 
 #include "collective.h"
 #include "dataset.h"
@@ -30,6 +32,11 @@ LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batc
 /// Labels of one image of a batch as class and corners in pixels of the network's input, (K, 5).
 at::Tensor ground_truth(const Batch& batch, int64_t image);
 
+/// Adds a batch's images with what was found in each. One that is `unreadable` counts as one in which nothing is found:
+/// the objects that `data` has in it are missed.
+void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Detections>& found, const Dataset& data,
+                const std::set<int64_t>& unreadable);
+
 struct ValidationResult {
   MetricSummary metrics;
   LossItems loss;
@@ -54,7 +61,7 @@ class Validator {
   Validator(Dataset data, ValidatorOptions options, std::unique_ptr<DetectionLoss> loss);
 
   /// `model` must be in eval mode. `progress(done, total)` is called now and then, in images of all ranks. Corrupt
-  /// pictures are told to `on_corrupt`.
+  /// pictures are told to `on_corrupt`, each once; their objects count as missed, and the loss is without them.
   ValidationResult run(Detector& model, const ComputeDevice& device, Communicator& ranks,
                        const std::function<void(int64_t done, int64_t total)>& progress,
                        const std::function<void(const Corrupt&)>& on_corrupt);

@@ -1,18 +1,13 @@
 #include "validation_order.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 namespace tenfold {
 
 std::vector<int64_t> by_shape(const Dataset& data) {
   std::vector<double> shapes;
-  for (int64_t id = 0; id < data.size(); ++id) {
-    const Sample sample = data.sample(id);
-    shapes.push_back(sample.width > 0 ? static_cast<double>(sample.height) / sample.width
-                                      : std::numeric_limits<double>::infinity());
-  }
+  for (int64_t id = 0; id < data.size(); ++id) shapes.push_back(data.shape(id));
   std::vector<int64_t> order(shapes.size());
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, {}, [&](int64_t id) { return shapes[static_cast<size_t>(id)]; });

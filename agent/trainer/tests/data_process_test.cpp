@@ -23,31 +23,47 @@ using Ranks = std::vector<std::unique_ptr<TrainerProcess>>;
 constexpr int kPictures = 9;
 constexpr int kDamaged = 4;
 
+using Samples = std::vector<testing::ShardSample>;
+
+Samples scenes() {
+  Samples samples;
+  for (int i = 0; i < kPictures; ++i) {
+    const Label label{i % 2, 0.4F + 0.02F * static_cast<float>(i), 0.5F, 0.5F, 0.6F};
+    samples.push_back(testing::scene_sample("images/train/" + std::to_string(i) + ".jpg", 90, 60, {label}));
+  }
+  return samples;
+}
+
+void damage(testing::ShardSample& sample) { sample.file.resize(sample.file.size() / 2); }
+
 class DataProcess : public ::testing::Test {
  protected:
   DataProcess() {
-    std::vector<testing::ShardSample> samples;
-    for (int i = 0; i < kPictures; ++i) {
-      const Label label{i % 2, 0.4F + 0.02F * static_cast<float>(i), 0.5F, 0.5F, 0.6F};
-      samples.push_back(testing::scene_sample("images/train/" + std::to_string(i) + ".jpg", 90, 60, {label}));
-    }
-    write("sound", samples);
-    samples[kDamaged].file.resize(samples[kDamaged].file.size() / 2);
-    write("damaged", samples);
+    Samples samples = scenes();
+    write("sound", samples, {samples[0], samples[1]});
+    damage(samples[kDamaged]);
+    write("damaged", samples, {samples[0], samples[1]});
   }
 
-  void write(const std::string& name, const std::vector<testing::ShardSample>& samples) {
-    testing::write_shards(folder_ / name, {"red", "green"}, {{"train", {samples}}, {"val", {{samples[0], samples[1]}}}});
+  void write(const std::string& name, const Samples& train, const Samples& val) {
+    testing::write_shards(folder_ / name, {"red", "green"}, {{"train", {train}}, {"val", {val}}});
   }
 
-  /// Trains two epochs of data set `data` on `world` ranks to the end.
-  Ranks train(const std::string& data, int world, const Json& changes) {
+  Json shards(const std::string& name) const {
+    const std::filesystem::path folder = folder_ / name;
+    return {{"kind", "shards"}, {"index", (folder / "index.json").string()}, {"dir", folder.string()}};
+  }
+
+  /// Trains two epochs of the shards `data` on `world` ranks to the end.
+  Ranks train(const std::string& data, int world, const Json& changes) { return train_on(shards(data), world, changes); }
+
+  Ranks train_on(const Json& data, int world, const Json& changes) {
     const std::string run = "run-" + std::to_string(runs_++);
     Json train = {{"epochs", 2}, {"batch", 4}, {"imgsz", 64}, {"close_mosaic", 1}, {"workers", 1}, {"amp", "off"}};
     train.update(changes);
     const Json config = {
         {"run", {{"dir", (folder_ / run).string()}}},
-        {"data", {{"kind", "shards"}, {"index", (folder_ / data / "index.json").string()}, {"dir", (folder_ / data).string()}}},
+        {"data", data},
         {"train", train},
         {"progress", {{"interval_ms", 0}}}};
     testing::write_file(folder_ / (run + ".json"), config.dump());
@@ -99,6 +115,41 @@ TEST_F(DataProcess, ACorruptImageIsNamedCountedAndConsumed) {
   EXPECT_EQ(consumed.size(), static_cast<size_t>(kPictures));
   for (const auto& [id, times] : consumed) EXPECT_EQ(times, 2) << id;
   EXPECT_EQ(ranks[0]->events("epoch").at(1)["corrupt_images"], 1);
+}
+
+TEST_F(DataProcess, ObjectsOfAValidationPictureThatCannotBeReadAreMissed) {
+  const Samples samples = scenes();
+  Samples val{samples[0], samples[1]};
+  damage(val[1]);
+  write("damaged-val", samples, val);
+  const Ranks ranks = train("damaged-val", 2, {{"epochs", 1}});
+  std::vector<std::string> named;
+  for (const auto& rank : ranks)
+    for (const Json& event : rank->events("warning")) named.push_back(event["message"].get<std::string>());
+  ASSERT_EQ(named.size(), 1U);
+  EXPECT_TRUE(testing::mentions(named[0], "images/train/1.jpg: JPEG")) << named[0];
+  EXPECT_TRUE(testing::mentions(named[0], "; its objects count as missed")) << named[0];
+  const Json evaluation = ranks[0]->events("evaluation").at(0);
+  EXPECT_EQ(evaluation["images"], 2);
+  EXPECT_EQ(evaluation["labels"], 2);
+}
+
+TEST_F(DataProcess, LabelsThatWereLeftOutAreToldByTheFirstRankOfEachSplit) {
+  const std::string box = "0 0.5 0.5 0.4 0.4\n";
+  for (const std::string split : {"train", "val"}) {
+    testing::write_file(folder_ / ("yolo/images/" + split + "/a.jpg"), scenes()[0].file);
+    testing::write_file(folder_ / ("yolo/labels/" + split + "/a.txt"), box + box);
+  }
+  testing::write_file(folder_ / "yolo/data.yaml",
+                      std::string("train: images/train\nval: images/val\nnames: [red, green]\n"));
+  const Ranks ranks = train_on({{"kind", "yaml"}, {"path", (folder_ / "yolo/data.yaml").string()}}, 2, {{"epochs", 1}});
+  const std::vector<Json> told = ranks[0]->events("warning");
+  ASSERT_EQ(told.size(), 2U);
+  for (const Json& event : told) EXPECT_EQ(event["code"], "labels_left_out");
+  EXPECT_TRUE(testing::mentions(told[0]["message"], "1 label was left out: "));
+  EXPECT_TRUE(testing::mentions(told[0]["message"], "labels/train/a.txt: line 2: the same box again"));
+  EXPECT_TRUE(testing::mentions(told[1]["message"], "labels/val/a.txt: line 2: the same box again"));
+  EXPECT_TRUE(ranks[1]->events("warning").empty());
 }
 
 TEST_F(DataProcess, KeepingPicturesInFilesChangesNothing) {

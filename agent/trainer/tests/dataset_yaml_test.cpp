@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "data_fixtures.h"
@@ -137,7 +138,25 @@ TEST_F(YoloFolder, DoubleAndEmptyBoxesAreLeftOutWithAWarning) {
   write_file(folder_ / "labels/train/a.txt", std::string("0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0 0.4\n"));
   const Dataset dataset = open("train: images/train\nnames: [cat, dog]\n");
   EXPECT_EQ(dataset.labels(0).size(), 1U);
-  EXPECT_EQ(dataset.warnings().size(), 2U);
+  const std::string file = (folder_ / "labels/train/a.txt").string();
+  EXPECT_EQ(dataset.warnings(), (std::vector<std::string>{file + ": line 2: the same box again",
+                                                          file + ": line 3: a box without area"}));
+  EXPECT_EQ(dataset.warning_summary(),
+            "2 labels were left out: " + file + ": line 2: the same box again; " + file + ": line 3: a box without area");
+}
+
+TEST_F(YoloFolder, OfManyLabelsThatAreLeftOutTheFirstAreNamed) {
+  std::string lines;
+  for (int i = 0; i < 10; ++i) lines += "0 0.5 0.5 0 0.4\n";
+  write_file(folder_ / "labels/train/a.txt", lines);
+  const std::string summary = open("train: images/train\nnames: [cat, dog]\n").warning_summary();
+  EXPECT_TRUE(mentions(summary, "10 labels were left out: ")) << summary;
+  EXPECT_TRUE(mentions(summary, "line 3: a box without area; and 7 more")) << summary;
+  EXPECT_FALSE(mentions(summary, "line 4")) << summary;
+}
+
+TEST_F(YoloFolder, WithoutAnythingLeftOutThereIsNothingToTell) {
+  EXPECT_EQ(open("train: images/train\nnames: [cat, dog]\n").warning_summary(), "");
 }
 
 TEST_F(YoloFolder, AnImageThatVanishesLaterIsEmptyNotFatal) {
@@ -146,6 +165,43 @@ TEST_F(YoloFolder, AnImageThatVanishesLaterIsEmptyNotFatal) {
   const Sample sample = dataset.sample(0);
   EXPECT_TRUE(sample.bytes.empty());
   EXPECT_EQ(sample.width, 0);
+}
+
+TEST_F(YoloFolder, OfAnImageItsHeaderAloneIsReadForItsSize) {
+  // A file that nobody could read whole: what follows the header is a hole of 64 GiB.
+  fs::resize_file(folder_ / "images/train/a.jpg", uintmax_t{1} << 36);
+  const Dataset dataset = open("train: images/train\nnames: [cat, dog]\n");
+  const auto info = dataset.probe(0);
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->width, 40);
+  EXPECT_EQ(info->height, 30);
+  EXPECT_DOUBLE_EQ(dataset.shape(0), 0.75);
+}
+
+TEST_F(YoloFolder, ASizeBehindLongPreviewsIsFound) {
+  auto file = testing::scene_sample("a.jpg", 40, 30, {}).file;
+  constexpr size_t kLength = 60'000;  // of an application's segment, its two bytes of length included
+  std::vector<uint8_t> segment(2 + kLength, 7);
+  segment[0] = 0xFF, segment[1] = 0xE2, segment[2] = kLength >> 8, segment[3] = kLength & 0xFF;
+  for (int i = 0; i < 5; ++i) file.insert(file.begin() + 2, segment.begin(), segment.end());
+  write_file(folder_ / "images/train/a.jpg", file);
+  const Dataset dataset = open("train: images/train\nnames: [cat, dog]\n");
+  const auto info = dataset.probe(0);
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->width, 40);
+  EXPECT_EQ(info->height, 30);
+}
+
+TEST_F(YoloFolder, ASizeIsLookedUpOnceForAllCopies) {
+  const Dataset dataset = open("train: images/train\nnames: [cat, dog]\n");
+  const Dataset copy = dataset;
+  EXPECT_TRUE(dataset.probe(0));
+  fs::remove(folder_ / "images/train/a.jpg");
+  fs::remove(folder_ / "images/train/background.jpg");
+  EXPECT_TRUE(copy.probe(0));
+  EXPECT_FALSE(copy.probe(1));
+  EXPECT_TRUE(std::isinf(copy.shape(1)));
+  EXPECT_THROW(copy.probe(3), std::out_of_range);
 }
 
 TEST(LabelFile, AnOutlineBecomesTheBoxAroundIt) {

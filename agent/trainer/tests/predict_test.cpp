@@ -137,6 +137,71 @@ TEST_F(Detecting, PredictNamesAndSkipsCorruptFilesAndSaysSoAtTheEnd) {
   EXPECT_TRUE(all.at(1).contains("error"));
 }
 
+TEST_F(Detecting, PredictOverwritesNoneOfThePicturesThatItIsGiven) {
+  const fs::path photo = folder_ / "photos/a.jpg";
+  testing::write_file(photo, encode_jpeg(testing::scene(64, 64, {})));
+  const auto before = testing::read_file(photo);
+  fs::create_directory_symlink(folder_ / "photos", folder_ / "linked");
+  for (const char* out : {"photos", "linked", "photos/../photos"}) {
+    const auto [code, output] = run_trainer({"predict", weights_.string(), "source=" + (folder_ / "photos").string(),
+                                             "out=" + (folder_ / out).string(), "--json", "--save-txt"});
+    EXPECT_EQ(code, static_cast<int>(ExitCode::usage)) << out;
+    EXPECT_TRUE(mentions(output, "would have a result overwrite " + photo.string())) << output;
+    EXPECT_TRUE(mentions(output, "name a folder for results alone")) << output;
+  }
+  EXPECT_EQ(testing::read_file(photo), before);
+  EXPECT_FALSE(fs::exists(folder_ / "photos/predictions.json"));
+  EXPECT_FALSE(fs::exists(folder_ / "photos/labels"));
+
+  // What is not drawn overwrites nothing.
+  EXPECT_EQ(run_trainer({"predict", weights_.string(), "source=" + photo.string(), "out=" + (folder_ / "photos").string(),
+                         "--json", "--no-pictures"})
+                .code,
+            0);
+  EXPECT_EQ(testing::read_file(photo), before);
+}
+
+TEST_F(Detecting, PredictOverwritesNoLabelsOfThePicturesThatItIsGiven) {
+  testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
+  const fs::path labels = folder_ / "data/labels/a.txt";
+  testing::write_file(labels, std::string("2 0.1 0.1 0.1 0.1\n"));
+  const auto [code, output] = run_trainer({"predict", weights_.string(), "source=" + (folder_ / "data/images").string(),
+                                           "out=" + (folder_ / "data").string(), "--save-txt"});
+  EXPECT_EQ(code, static_cast<int>(ExitCode::usage));
+  EXPECT_TRUE(mentions(output, "overwrite " + labels.string())) << output;
+  EXPECT_EQ(read(labels), "2 0.1 0.1 0.1 0.1\n");
+  EXPECT_FALSE(fs::exists(folder_ / "data/a.jpg"));
+}
+
+TEST_F(Detecting, PredictDrawsOnAReducedPictureWhatNoJpegCouldHold) {
+  testing::write_file(folder_ / "photos/a.png", encode_png(Image(66'000, 40, {255, 255, 255})));
+  testing::write_file(folder_ / "photos/b.png", encode_png(testing::scene(64, 64, {})));
+  const fs::path out = folder_ / "found";
+  const auto [code, output] = run_trainer({"predict", weights_.string(), "source=" + (folder_ / "photos").string(),
+                                           "out=" + out.string(), "--json"});
+  ASSERT_EQ(code, 0) << output;
+  const auto drawn = probe_image(testing::read_file(out / "a.jpg"));
+  EXPECT_EQ(drawn.width, 65'500);
+  EXPECT_EQ(drawn.height, 40);
+  EXPECT_TRUE(fs::exists(out / "b.jpg"));
+  const Json all = Json::parse(read(out / "predictions.json"));
+  EXPECT_EQ(all.at(0)["width"], 66'000) << "of the picture itself";
+  EXPECT_EQ(all.size(), 2U);
+}
+
+TEST(DrawnPicture, HasItsBoxesWhereTheyAreInTheReducedPicture) {
+  const TemporaryFolder folder;
+  const Prediction found{.cls = 0, .score = 0.9F, .x1 = 33'000, .y1 = 0, .x2 = 49'500, .y2 = 100};
+  write_drawn_picture(folder / "wide.jpg", Image(66'000, 100, {255, 255, 255}), {found}, {"red"});
+  const Image drawn = decode_image(testing::read_file(folder / "wide.jpg"));
+  ASSERT_EQ(drawn.width, 65'500);
+  const auto is_white = [&](int x) { return drawn.row(60)[3 * x + 1] > 200; };  // red has little green
+  EXPECT_FALSE(is_white(32'750)) << "half of the width";
+  EXPECT_FALSE(is_white(49'124)) << "three quarters";
+  EXPECT_TRUE(is_white(33'000));
+  EXPECT_TRUE(is_white(49'500));
+}
+
 TEST_F(Detecting, PredictKeepsToItsThresholds) {
   testing::write_file(folder_ / "a.png", encode_png(testing::scene(64, 64, {})));
   const std::vector<std::string> words = {"predict", weights_.string(), "source=" + (folder_ / "a.png").string(),
@@ -174,6 +239,35 @@ TEST_F(Detecting, ValPrintsATableAndWritesJson) {
   EXPECT_NEAR(metrics["map50"], 0.5, 1e-9);
   EXPECT_NEAR(metrics["map50_95"], 0.5, 1e-9);
   EXPECT_EQ(metrics["classes"][0]["ap"].size(), 10U);
+}
+
+TEST_F(Detecting, ValCountsTheObjectsOfAPictureThatCannotBeReadAsMissed) {
+  // The network finds its one box in whatever it is shown, in plain grey as well.
+  testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "data/labels/a.txt", std::string("0 0.5 0.5 0.5 0.5\n"));
+  testing::write_file(folder_ / "data/images/b.png", std::string("no picture"));
+  testing::write_file(folder_ / "data/labels/b.txt", std::string("0 0.5 0.5 0.5 0.5\n"));
+  testing::write_file(folder_ / "data/data.yaml", std::string("train: images\nval: images\nnames: [red, green, blue]\n"));
+  const auto [code, output] = run_trainer({"val", weights_.string(), "data=" + (folder_ / "data/data.yaml").string(),
+                                           "--square", "--json", (folder_ / "metrics.json").string()});
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "b.png: not a JPEG, PNG or WebP file; its objects count as missed")) << output;
+  const Json metrics = Json::parse(read(folder_ / "metrics.json"));
+  EXPECT_EQ(metrics["corrupt_images"], 1);
+  EXPECT_EQ(metrics["images"], 2);
+  EXPECT_EQ(metrics["labels"], 2);
+  EXPECT_NEAR(metrics["recall"], 0.5, 1e-6);
+  EXPECT_NEAR(metrics["precision"], 1, 1e-6) << "nothing was found in grey";
+}
+
+TEST_F(Detecting, ValTellsOfLabelsThatWereLeftOut) {
+  testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "data/labels/a.txt", std::string("0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n"));
+  testing::write_file(folder_ / "data/data.yaml", std::string("train: images\nval: images\nnames: [red, green, blue]\n"));
+  const auto [code, output] = run_trainer({"val", weights_.string(), "data=" + (folder_ / "data/data.yaml").string()});
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "warning: 1 label was left out: ")) << output;
+  EXPECT_TRUE(mentions(output, "labels/a.txt: line 2: the same box again")) << output;
 }
 
 TEST_F(Detecting, ValTakesAveragePrecisionByTheRuleAsked) {

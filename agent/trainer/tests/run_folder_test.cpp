@@ -11,7 +11,7 @@ namespace {
 
 using testing::TemporaryFolder;
 
-TEST(RunFolder, ResultsHaveTheHeaderThatYoloToolsRead) {
+TEST(RunFolder, ResultsHaveTheHeaderThatYoloToolsReadAndNothingWhereNothingWasMeasured) {
   const LossItems train{{"box", 1}, {"cls", 2}, {"dfl", 3}}, val{{"box", 3}, {"cls", 2}, {"dfl", 1}};
   const std::string csv =
       results_csv({{1, 12.5, train, MetricSummary{0.1, 0.2, 0.3, 0.4}, val, {0.07, 0.01, 0.01}},
@@ -20,7 +20,7 @@ TEST(RunFolder, ResultsHaveTheHeaderThatYoloToolsRead) {
             "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),"
             "metrics/mAP50(B),metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0,lr/pg1,lr/pg2\n"
             "1,12.5,1,2,3,0.1,0.2,0.3,0.4,3,2,1,0.07,0.01,0.01\n"
-            "2,25,1,2,3,0,0,0,0,0,0,0,0.07,0.01,0.01\n");
+            "2,25,1,2,3,,,,,,,,0.07,0.01,0.01\n");
 }
 
 TEST(RunFolder, ResultsNameTheLossesOfOtherFamilies) {
@@ -41,6 +41,32 @@ TEST(RunFolder, ArgsCanBeReadAsYaml) {
   EXPECT_DOUBLE_EQ(args["lr0"].as<double>(), 0.01);
   EXPECT_FALSE(args["cos_lr"].as<bool>());
   EXPECT_TRUE(args["weights"].IsNull());
+}
+
+/// The line of args.yaml that begins with `name`.
+std::string argument_line(const Config& config, const std::string& name) {
+  const std::string text = '\n' + args_yaml(config);
+  const size_t begin = text.find('\n' + name + ": ") + 1;
+  return text.substr(begin, text.find('\n', begin) - begin);
+}
+
+TEST(RunFolder, ArgsKeepEveryDigitAndStayNumbersForYaml11) {
+  Config config;
+  config.train.lr0 = 0.00001;
+  config.train.lrf = 1.25e-7;
+  config.train.momentum = 0.123456789012;
+  config.train.warmup_epochs = 3;
+  config.train.max_grad_norm = 1e30;
+  config.train.box = 1.0 / 3;
+  EXPECT_EQ(argument_line(config, "lr0"), "lr0: 1.0e-05");
+  EXPECT_EQ(argument_line(config, "lrf"), "lrf: 1.25e-07");
+  EXPECT_EQ(argument_line(config, "momentum"), "momentum: 0.123456789012");
+  EXPECT_EQ(argument_line(config, "warmup_epochs"), "warmup_epochs: 3");
+  EXPECT_EQ(argument_line(config, "weight_decay"), "weight_decay: 0.0005");
+  EXPECT_EQ(argument_line(config, "max_grad_norm"), "max_grad_norm: 1.0e+30");
+  const YAML::Node args = YAML::Load(args_yaml(config));
+  EXPECT_EQ(args["lr0"].as<double>(), 0.00001);
+  EXPECT_EQ(args["box"].as<double>(), 1.0 / 3);
 }
 
 TEST(RunFolder, ListsFinishedFilesWithoutCheckpoints) {
