@@ -33,12 +33,15 @@ constexpr std::array<TensorFile, 4> kTensorFiles{{
 }};
 
 Json identity_json(const CheckpointIdentity& identity) {
-  return Json{{"arch", identity.arch},   {"nc", identity.nc},           {"seed", identity.seed},
-              {"batch", identity.batch}, {"samples", identity.samples}, {"optimizer", identity.optimizer}};
+  return Json{{"nc", identity.nc},
+              {"seed", identity.seed},
+              {"batch", identity.batch},
+              {"samples", identity.samples},
+              {"optimizer", identity.optimizer}};
 }
 
 CheckpointIdentity identity_from(const Json& json) {
-  return {json.at("arch"), json.at("nc"), json.at("seed"), json.at("batch"), json.at("samples"), json.at("optimizer")};
+  return {json.at("nc"), json.at("seed"), json.at("batch"), json.at("samples"), json.at("optimizer")};
 }
 
 Json state_json(const Snapshot& snapshot, const std::vector<FileDigest>& files) {

@@ -13,9 +13,9 @@
 
 namespace tenfold {
 
-/// What a checkpoint belongs to. A resume under another identity would mean another job.
+/// What a checkpoint belongs to, beside its network, which its metadata describes. A resume under another identity
+/// would mean another job.
 struct CheckpointIdentity {
-  std::string arch;
   int64_t nc = 0;
   int64_t seed = 0;
   int64_t batch = 0;
@@ -35,7 +35,7 @@ struct Snapshot {
   NamedTensors ema;
   NamedTensors optimizer;
   NamedTensors best;  // weights of the best epoch so far; may be empty
-  Metadata metadata;  // for the weight files
+  Metadata metadata;  // of the weight files; describes the network
 };
 
 /// "step-00000375"

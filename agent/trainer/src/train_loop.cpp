@@ -65,7 +65,7 @@ void after_first_step(Training& t) {
   // Operations are as many as pixels, so a small picture tells what one of the usual 640 x 640 costs.
   const ModelReport report = inspect_model(t.model->spec(), t.model->nc(), kInspectedSide);
   const double gflops = report.gflops * (640.0 / kInspectedSide) * (640.0 / kInspectedSide);
-  t.events.emit(ModelEvent{t.config.arch, t.model->nc(), report.parameters, gflops, t.transferred});
+  t.events.emit(ModelEvent{t.model->spec().name, t.model->nc(), report.parameters, gflops, t.transferred});
   Config resolved = t.config;
   resolved.train = t.args;
   record_of(t).begin(args_yaml(resolved), *t.data);

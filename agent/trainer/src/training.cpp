@@ -139,7 +139,7 @@ void build_model(Training& t) {
   t.args = resolve_optimizer(t.config.train, t.config.weights.has_value(), batches * t.config.train.epochs, nc);
   t.schedule = schedule_of(t.args, batches);
   t.loss = make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
-  t.weights_metadata = weights_metadata(*t.model, t.config.arch, t.data->names(), t.args.imgsz);
+  t.weights_metadata = weights_metadata(*t.model, spec.name, t.data->names(), t.args.imgsz);
   auto average = build_detector(spec, static_cast<int>(nc));
   for (const auto& model : {t.model, average}) place(*model, t.device);
   t.ema.emplace(*t.model, std::move(average));
@@ -152,16 +152,24 @@ void build_model(Training& t) {
 }
 
 CheckpointIdentity identity_of(const Training& t) {
-  return {t.config.arch,        t.model->nc(), t.args.seed, t.args.batch, t.samples(),
-          t.optimizer->name()};
+  return {t.model->nc(), t.args.seed, t.args.batch, t.samples(), t.optimizer->name()};
 }
 
 at::Generator default_generator() { return at::globalContext().defaultGenerator(at::kCPU); }
 
+/// A network is what its yaml says: an agent lays a user's own into another folder in each attempt.
+void check_network(const Metadata& saved, const ModelSpec& own) {
+  const std::optional<ModelSpec> network = described_network(saved);
+  if (network && same_network(*network, own)) return;
+  throw TrainerError(ExitCode::bad_config, "resume.dir is of another training: the layers of its network, " +
+                                               (network ? network->name : "which it does not describe") +
+                                               ", are not those of model.arch, " + own.name);
+}
+
 void check_identity(const CheckpointIdentity& saved, const CheckpointIdentity& own) {
   if (saved == own) return;
   const auto text = [](const CheckpointIdentity& i) {
-    return i.arch + ", " + std::to_string(i.nc) + " classes, seed " + std::to_string(i.seed) + ", batch " +
+    return std::to_string(i.nc) + " classes, seed " + std::to_string(i.seed) + ", batch " +
            std::to_string(i.batch) + ", " + std::to_string(i.samples) + " training images, " + i.optimizer;
   };
   throw TrainerError(ExitCode::bad_config, "resume.dir is of another training: it has " + text(saved) + "; the config has " +
@@ -169,6 +177,7 @@ void check_identity(const CheckpointIdentity& saved, const CheckpointIdentity& o
 }
 
 void restore(Training& t, Snapshot saved) {
+  check_network(saved.metadata, t.model->spec());
   check_identity(saved.identity, identity_of(t));
   copy_into(*t.model, saved.model);
   copy_into(*t.ema->model(), saved.ema);

@@ -58,18 +58,6 @@ std::vector<std::string> names_of(const Metadata& metadata, int nc) {
   return names;
 }
 
-/// The network that a file's metadata describes.
-std::optional<ModelSpec> described_network(const Metadata& metadata) {
-  const auto arch = entry(metadata, "arch");
-  if (const auto yaml = entry(metadata, "model_yaml")) {
-    ModelSpec spec = parse_model_spec(*yaml, entry(metadata, "model_size").value_or(""), arch.value_or("model") + " (in the weights)");
-    spec.name = arch.value_or(spec.name);
-    return spec;
-  }
-  if (arch) return load_model_spec(*arch);
-  return std::nullopt;
-}
-
 /// The number after "model." of a tensor's name; -1 where there is none.
 int layer_of_name(const std::string& name) {
   constexpr std::string_view kPrefix = "model.";
@@ -117,6 +105,17 @@ Metadata weights_metadata(const Detector& model, const std::string& arch, const 
           {"stride", std::to_string(model.max_stride())},
           {"imgsz", std::to_string(imgsz)},
           {"trainer", std::string("tenfold-trainer ") + TENFOLD_VERSION}};
+}
+
+std::optional<ModelSpec> described_network(const Metadata& metadata) {
+  const auto arch = entry(metadata, "arch");
+  if (const auto yaml = entry(metadata, "model_yaml")) {
+    ModelSpec spec = parse_model_spec(*yaml, entry(metadata, "model_size").value_or(""), arch.value_or("model") + " (in the weights)");
+    spec.name = arch.value_or(spec.name);
+    return spec;
+  }
+  if (arch) return load_model_spec(*arch);
+  return std::nullopt;
 }
 
 LoadedDetector load_detector(const fs::path& file, const std::optional<std::string>& arch) {

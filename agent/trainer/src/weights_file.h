@@ -13,9 +13,12 @@
 namespace tenfold {
 
 /// What a weights file says about its network. The model yaml's text travels along, so that a network of a user's own
-/// needs nothing beside its weights.
+/// needs nothing beside its weights. `arch` is what people may call it.
 Metadata weights_metadata(const Detector& model, const std::string& arch, const std::vector<std::string>& names,
                           int64_t imgsz);
+
+/// The network that a file's metadata describes; nothing where it describes none. Throws ModelError.
+std::optional<ModelSpec> described_network(const Metadata& metadata);
 
 struct LoadedDetector {
   std::shared_ptr<Detector> model;  ///< on the CPU, in eval mode

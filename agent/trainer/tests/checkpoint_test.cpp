@@ -27,7 +27,7 @@ Snapshot small_snapshot(int64_t step) {
   progress.seconds = 12.5;
   progress.history = {{1, 12.5, {{"box", 1}, {"obj", 2}}, MetricSummary{0.1, 0.2, 0.3, 0.4},
                        LossItems{{"box", 3}, {"obj", 2}}, {0.1, 0.2, 0.3}}};
-  return {.identity = {"yolov8n", 5, 7, 16, 1200, "SGD"},
+  return {.identity = {5, 7, 16, 1200, "SGD"},
           .progress = progress,
           .world_size = 2,
           .ema_updates = step,

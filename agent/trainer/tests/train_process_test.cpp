@@ -17,6 +17,7 @@ using ::tenfold::testing::code;
 using ::tenfold::testing::Json;
 using ::tenfold::testing::kTrainPictures;
 using ::tenfold::testing::losses_of;
+using ::tenfold::testing::mentions;
 using ::tenfold::testing::TrainerProcess;
 using ::tenfold::testing::TrainProcess;
 
@@ -163,6 +164,39 @@ TEST_F(TrainProcess, EveryFamilyTrainsOnTwoRanksAndResumesBitForBit) {
     expected.erase(expected.begin(), expected.upper_bound(4));
     EXPECT_EQ(losses_of(resumed), expected) << arch;
   }
+}
+
+TEST_F(TrainProcess, ANetworkOfTheUsersOwnIsKnownByWhatItsYamlSaysNotByWhereItLies) {
+  const std::string yaml =
+      "family: v8\nlayers:\n"
+      "  - {block: Conv, from: image, channels: 16, kernel: 3, stride: 2}\n"
+      "  - {block: Conv, channels: 16, kernel: 3, stride: 2}\n"
+      "  - {id: fine, block: C2f, channels: 16, repeats: 2, shortcut: true}\n"
+      "  - {id: coarse, block: Conv, channels: 32, kernel: 3, stride: 2}\n"
+      "  - {block: Detect, from: [fine, coarse], reg_max: 8}\n";
+  const auto own = [&](const std::string& attempt, const std::string& text, const Json& resume) {
+    const std::filesystem::path file = folder_ / (attempt + "-files") / "model.yaml";
+    testing::write_file(file, text);
+    return config(attempt, [&](Json& json) {
+      json["model"]["arch"] = file.string();
+      json["resume"] = resume;
+    });
+  };
+  const auto first = start(own("attempt-1", yaml, nullptr), 1);
+  ASSERT_EQ(first[0]->wait(), 0) << first[0]->events().back();
+  EXPECT_EQ(first[0]->events("model").at(0)["arch"], "model");
+  const Json resume = {{"dir", first[0]->events("checkpoint").at(0)["dir"]}};
+
+  const auto second = start(own("attempt-2", "# the same network\n" + yaml, resume), 1);
+  ASSERT_EQ(second[0]->wait(), 0) << second[0]->events().back();
+  EXPECT_EQ(second[0]->events("epoch").size(), 1U);
+
+  // As its weights have the same names and shapes, nothing else would tell.
+  std::string other = yaml;
+  other.replace(other.find("shortcut: true"), 14, "shortcut: false");
+  const auto third = start(own("attempt-3", other, resume), 1);
+  EXPECT_EQ(third[0]->wait(), code(ExitCode::bad_config));
+  EXPECT_TRUE(mentions(third[0]->events().back()["message"], "resume.dir is of another training"));
 }
 
 Json checkpoint_state(const Json& checkpoint) {
