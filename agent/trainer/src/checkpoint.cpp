@@ -1,6 +1,5 @@
 #include "checkpoint.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -157,16 +156,14 @@ CheckpointEvent write_checkpoint(const fs::path& dir, const Snapshot& snapshot) 
   return event;
 }
 
-void prune_checkpoints(const fs::path& dir, int keep) {
+void CheckpointRotation::add(const fs::path& written) {
   std::error_code error;
-  std::vector<fs::path> complete;
-  for (const auto& entry : fs::directory_iterator(dir, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(kPrefix)) complete.push_back(entry.path());
-    if (name.starts_with(kTemporaryPrefix)) fs::remove_all(entry.path(), error);
+  for (const auto& entry : fs::directory_iterator(dir_, error)) {
+    if (entry.path().filename().string().starts_with(kTemporaryPrefix)) fs::remove_all(entry.path(), error);
   }
-  std::sort(complete.begin(), complete.end());
-  for (size_t i = 0; i + static_cast<size_t>(keep) < complete.size(); ++i) fs::remove_all(complete[i], error);
+  std::erase(written_, written);  // the same step once more
+  written_.push_back(written);
+  for (; written_.size() > keep_; written_.erase(written_.begin())) fs::remove_all(written_.front(), error);
 }
 
 Snapshot read_checkpoint(const fs::path& folder) {

@@ -85,6 +85,7 @@ constexpr const char* kTrainText = R"(A config needs no more than a data set (a 
 `model.weights` names weights to start from: those of another run, or of a published checkpoint after `import`.
 Results are in run.dir: results.csv, weights/best.safetensors, pictures of predictions in val_pred/.
 Ctrl-C writes a checkpoint and ends; go on with  "resume": {"dir": "runs/first/checkpoints/step-..."}.
+Of its own checkpoints a process keeps the last three; those that it finds in the folder stay.
 
 Several ranks: start one process each with the environment that torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
 MASTER_PORT). `batch` is that of all ranks together.

@@ -23,8 +23,8 @@
 namespace tenfold {
 namespace {
 
-/// Checkpoints kept on this machine; the agent's uploads are kept elsewhere.
-constexpr int kLocalCheckpoints = 3;
+/// Checkpoints of a process that are kept on this machine; the agent's uploads are kept elsewhere.
+constexpr size_t kLocalCheckpoints = 3;
 /// Of the memory that is free at the start, shared by the ranks of a host, for `cache: ram`.
 constexpr double kTrainingCacheShare = 0.6;
 constexpr int kPrefetchBatches = 4;
@@ -290,6 +290,7 @@ void prepare(Training& t) {
     restore(t, std::move(*saved));
     start_epoch(t);
   }
+  t.checkpoints.emplace(t.config.checkpoint.dir, kLocalCheckpoints);
   t.writer.emplace();
   finish_joining(t);
   t.ranks->broadcast(shared_state(t));
@@ -393,10 +394,10 @@ void save_checkpoint(Training& t) {
       .optimizer = copies_of(t.optimizer->state()),
       .best = t.best,
       .metadata = t.weights_metadata});
-  t.writer->submit([snapshot, dir = t.config.checkpoint.dir, &events = t.events] {
+  t.writer->submit([snapshot, dir = t.config.checkpoint.dir, &events = t.events, &rotation = *t.checkpoints] {
     const CheckpointEvent written = write_checkpoint(dir, *snapshot);
     events.emit(written);
-    prune_checkpoints(dir, kLocalCheckpoints);
+    rotation.add(written.dir);
   });
 }
 

@@ -72,6 +72,7 @@ struct Training {
   std::pair<int64_t, int64_t> saved_at{-1, -1};
   std::optional<Metrics> best_details;  // of the best weights, if this process validated them; rank 0 alone
   std::unique_ptr<RunRecord> record;    // rank 0 alone; before the writer, whose last job may use it
+  std::optional<CheckpointRotation> checkpoints;  // the writer's thread alone uses it
   std::optional<BackgroundWriter> writer;
 
   Training(Config config, RankEnvironment env, EventSink& events, Requests& requests)

@@ -116,13 +116,32 @@ TEST(Checkpoint, MissingAndTruncatedFilesAreRefused) {
   EXPECT_NE(refusal(folder / "nothing"), "accepted");
 }
 
-TEST(Checkpoint, TheNewestStayAndLeftoversGo) {
+void write_steps(CheckpointRotation& rotation, const fs::path& folder, const std::vector<int64_t>& steps) {
+  for (const int64_t step : steps) rotation.add(write_checkpoint(folder, small_snapshot(step)).dir);
+}
+
+TEST(Checkpoint, TheLastWrittenStayAndLeftoversGo) {
   const TemporaryFolder folder;
-  for (const int64_t step : {5, 10, 15, 100}) write_checkpoint(folder.path(), small_snapshot(step));
   fs::create_directories(folder / ".writing-step-00000020-99");
   fs::create_directories(folder / "notes");
-  prune_checkpoints(folder.path(), 2);
+  CheckpointRotation rotation(folder.path(), 2);
+  write_steps(rotation, folder.path(), {5, 10, 10, 15, 100});
   EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"notes", "step-00000015", "step-00000100"}));
+}
+
+TEST(Checkpoint, ThoseOfFormerRunsInTheFolderStayAndCostANewRunNone) {
+  const TemporaryFolder folder;
+  for (const int64_t step : {700, 800, 900}) write_checkpoint(folder.path(), small_snapshot(step));
+  CheckpointRotation rotation(folder.path(), 2);
+  write_steps(rotation, folder.path(), {10, 20, 30});
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"step-00000020", "step-00000030", "step-00000700",
+                                                               "step-00000800", "step-00000900"}));
+
+  // Resumed from 700: this branch has a step 800 of its own, which comes and goes as the others do.
+  CheckpointRotation resumed(folder.path(), 2);
+  write_steps(resumed, folder.path(), {750, 800, 850, 860});
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"step-00000020", "step-00000030", "step-00000700",
+                                                               "step-00000850", "step-00000860", "step-00000900"}));
 }
 
 TEST(Checkpoint, AFailedWriteLeavesNothingBehind) {
