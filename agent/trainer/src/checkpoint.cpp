@@ -52,6 +52,7 @@ Json state_json(const Snapshot& snapshot, const std::vector<FileDigest>& files) 
   state["format"] = kFormat;
   state["identity"] = identity_json(snapshot.identity);
   state["world_size"] = snapshot.world_size;
+  state["device_batch"] = snapshot.device_batch;
   state["ema_updates"] = snapshot.ema_updates;
   state["rng"] = snapshot.rng;
   state["files"] = std::move(listed);
@@ -108,6 +109,7 @@ Snapshot read_unchecked(const fs::path& folder) {
   snapshot.progress = progress_from_json(state);
   snapshot.identity = identity_from(state.at("identity"));
   state.at("world_size").get_to(snapshot.world_size);
+  snapshot.device_batch = state.value("device_batch", int64_t{0});
   state.at("ema_updates").get_to(snapshot.ema_updates);
   state.at("rng").get_to(snapshot.rng);
   for (const Json& listed : state.at("files")) {

@@ -28,7 +28,8 @@ struct CheckpointIdentity {
 struct Snapshot {
   CheckpointIdentity identity;
   Progress progress;
-  int world_size = 1;  // for people; a checkpoint is good at any
+  int world_size = 1;        // of the ranks that wrote it; a checkpoint is good at any
+  int64_t device_batch = 0;  // images that a pass of one of them took at most; 0: older checkpoints do not say
   int64_t ema_updates = 0;
   std::vector<uint8_t> rng;  // state of the default generator
   NamedTensors model;

@@ -261,11 +261,10 @@ NamedTensors copies_of(const std::vector<std::pair<std::string, at::Tensor>>& te
   return copies;
 }
 
-/// The batch of a job is settled once: later attempts go on with that of the checkpoint. Only a measurement needs the
-/// other ranks before the model is built.
+/// Only a measurement needs the other ranks before the model is built.
 void settle_batch_and_join(Training& t, const std::optional<Snapshot>& saved) {
   if (measures_memory(t)) finish_joining(t);
-  settle_batch(t, saved ? std::optional(saved->identity.batch) : std::nullopt);
+  settle_batch(t, saved ? &*saved : nullptr);
 }
 
 }  // namespace
@@ -387,6 +386,7 @@ void save_checkpoint(Training& t) {
       .identity = identity_of(t),
       .progress = t.progress,
       .world_size = t.env.world_size,
+      .device_batch = t.device_batch,
       .ema_updates = t.ema->updates(),
       .rng = std::vector<uint8_t>(rng.data_ptr<uint8_t>(), rng.data_ptr<uint8_t>() + rng.numel()),
       .model = copy_of_state(*t.model),

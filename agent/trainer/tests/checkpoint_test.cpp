@@ -30,6 +30,7 @@ Snapshot small_snapshot(int64_t step) {
   return {.identity = {5, 7, 16, 1200, "SGD"},
           .progress = progress,
           .world_size = 2,
+          .device_batch = 6,
           .ema_updates = step,
           .rng = {1, 2, 255},
           .model = {{"w", at::randn({3, 2})}},
@@ -79,6 +80,8 @@ TEST(Checkpoint, ComesBackAsItWas) {
   EXPECT_EQ(read.progress.best_fitness, saved.progress.best_fitness);  // to the bit
   ASSERT_EQ(read.progress.history.size(), 1U);
   EXPECT_DOUBLE_EQ(read.progress.history[0].metrics->map50_95, 0.4);
+  EXPECT_EQ(read.world_size, 2);
+  EXPECT_EQ(read.device_batch, 6);
   EXPECT_EQ(read.ema_updates, 375);
   EXPECT_EQ(read.rng, saved.rng);
   EXPECT_TRUE(read.model[0].second.equal(saved.model[0].second));

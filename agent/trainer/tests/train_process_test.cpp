@@ -204,6 +204,13 @@ Json checkpoint_state(const Json& checkpoint) {
   return Json::parse(in);
 }
 
+/// Rewrites what a checkpoint says beside its tensors, as if the training had gone another way.
+void change_state(const Json& checkpoint, const std::function<void(Json&)>& change) {
+  Json state = checkpoint_state(checkpoint);
+  change(state);
+  testing::write_file(checkpoint["dir"].get<std::string>() + "/state.json", state.dump());
+}
+
 TEST_F(TrainProcess, TheLargestBatchIsFoundByTheRanksTogetherAndStaysOverAResume) {
   const auto automatic = [](Json& json) { json["train"]["batch"] = "auto"; };
   const auto first = start(config("fitted", automatic), 2);
@@ -227,6 +234,28 @@ TEST_F(TrainProcess, TheLargestBatchIsFoundByTheRanksTogetherAndStaysOverAResume
   EXPECT_EQ(resumed[0]->wait(), 0) << resumed[0]->events().back();
   EXPECT_TRUE(resumed[0]->events("batch").empty());
   EXPECT_EQ(resumed[0]->events("step").size(), 1U);
+}
+
+TEST_F(TrainProcess, ThePartsOfABatchStayOverAResumeOnAsManyRanks) {
+  const auto automatic = [](Json& json) { json["train"]["batch"] = "auto"; };
+  const auto first = start(config("parted", automatic), 1);
+  ASSERT_EQ(first[0]->wait(), 0) << first[0]->events().back();
+  const Json checkpoint = first[0]->events("checkpoint").at(0);
+  // As from a start on which passes of four pictures were all that fitted.
+  change_state(checkpoint, [](Json& state) { state["device_batch"] = 4; });
+  const auto resume = [&](Json& json) {
+    automatic(json);
+    json["resume"] = {{"dir", checkpoint["dir"]}};
+  };
+  const auto alike = start(config("parted-alike", resume), 1);
+  ASSERT_EQ(alike[0]->wait(), 0) << alike[0]->events().back();
+  ASSERT_EQ(alike[0]->events("batch").size(), 1U);
+  EXPECT_EQ(alike[0]->events("batch")[0]["device_batch"], 4);
+  EXPECT_EQ(checkpoint_state(alike[0]->events("checkpoint").at(0))["device_batch"], 4);
+
+  const auto others = start(config("parted-others", resume), 2);
+  for (const auto& rank : others) ASSERT_EQ(rank->wait(), 0) << rank->events().back();
+  EXPECT_EQ(checkpoint_state(others[0]->events("checkpoint").at(0))["device_batch"], (kTrainPictures + 1) / 2);
 }
 
 TEST_F(TrainProcess, SlicesLargerThanADeviceTakesAreComputedInParts) {
