@@ -66,7 +66,7 @@ struct Training {
   Progress progress;
   at::Tensor loss_sums;        // (items) those of this rank, summed since progress.epoch was last brought up to date
   int64_t loss_steps = 0;      // steps in loss_sums
-  bool introduced = false;     // the model was told and args.yaml written
+  bool introduced = false;     // the model was told and the run folder begun
   int skipped_in_a_row = 0;    // steps whose gradient was not finite
   /// Steps and finished epochs at the newest checkpoint that was begun or resumed from.
   std::pair<int64_t, int64_t> saved_at{-1, -1};

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "train_process.h"
 
@@ -256,6 +257,51 @@ TEST_F(TrainProcess, ThePartsOfABatchStayOverAResumeOnAsManyRanks) {
   const auto others = start(config("parted-others", resume), 2);
   for (const auto& rank : others) ASSERT_EQ(rank->wait(), 0) << rank->events().back();
   EXPECT_EQ(checkpoint_state(others[0]->events("checkpoint").at(0))["device_batch"], (kTrainPictures + 1) / 2);
+}
+
+/// Names of the files that a rank told, but for pictures of training batches: those are of an attempt's first steps.
+std::set<std::string> told_files(TrainerProcess& rank) {
+  std::set<std::string> names;
+  for (const Json& event : rank.events("artifact")) {
+    const std::string name = event["path"];
+    const std::string events = "events.out.tfevents";
+    if (!name.starts_with("train_batch")) names.insert(name.starts_with(events) ? events : name);
+  }
+  return names;
+}
+
+std::vector<std::string> lines_of(const std::filesystem::path& file) {
+  std::vector<std::string> lines;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+TEST_F(TrainProcess, TheRunFolderIsWholeWhereverTheJobWasResumed) {
+  const auto whole = start(config("whole"), 1);
+  ASSERT_EQ(whole[0]->wait(), 0) << whole[0]->events().back();
+  const std::vector<Json> checkpoints = whole[0]->events("checkpoint");
+  ASSERT_EQ(checkpoints.size(), 2U);
+  // Nothing better comes after the first epoch; after the second nothing is left to train.
+  change_state(checkpoints[0], [](Json& state) { state["best_fitness"] = 1; });
+  for (const Json& checkpoint : checkpoints) {
+    const std::string name = "resumed-" + checkpoint["step"].dump();
+    const auto resumed = start(config(name, [&](Json& json) { json["resume"] = {{"dir", checkpoint["dir"]}}; }), 1);
+    ASSERT_EQ(resumed[0]->wait(), 0) << resumed[0]->events().back();
+    EXPECT_EQ(told_files(*resumed[0]), told_files(*whole[0])) << name;
+
+    const auto same_bytes = [](const std::filesystem::path& a, const std::filesystem::path& b) {
+      return testing::read_file(a) == testing::read_file(b);
+    };
+    const std::filesystem::path weights = folder_ / name / "weights";
+    const std::string saved = checkpoint["dir"];
+    EXPECT_TRUE(same_bytes(weights / "best.safetensors", saved + "/best.safetensors")) << name;
+    EXPECT_TRUE(same_bytes(weights / "last.safetensors", folder_ / "whole/weights/last.safetensors")) << name;
+    const std::vector<std::string> rows = lines_of(folder_ / name / "results.csv");
+    const std::vector<std::string> expected = lines_of(folder_ / "whole/results.csv");
+    ASSERT_EQ(rows.size(), 3U) << name;
+    EXPECT_EQ(rows[1], expected.at(1)) << "the epoch before the restart";
+  }
 }
 
 TEST_F(TrainProcess, SlicesLargerThanADeviceTakesAreComputedInParts) {
