@@ -115,6 +115,10 @@ describe('launching the ranks of a node', () => {
     const {files} = launch({...plan, model: {arch, nc: 5}}, {...staged, resumeDir: null}, site);
     expect(files[1]).toEqual({path: '/data/attempts/defects-s-7f3a.2.4711/model.yaml', text: arch});
     expect(JSON.parse(files[0]!.text)).toMatchObject({model: {arch: files[1]!.path, nc: 5, weights: null}, resume: null});
+
+    // The next attempt's lies elsewhere: the trainer knows the network by the text, which is the same to the byte.
+    const resumed = launch({...plan, attempt: 3, model: {arch, nc: 5}}, staged, {...site, folder: '/data/attempts/defects-s-7f3a.3.4712'});
+    expect(resumed.files[1]).toEqual({path: '/data/attempts/defects-s-7f3a.3.4712/model.yaml', text: arch});
   });
 
   it('lets a rank on a CPU slot see no GPU', () => {

@@ -77,23 +77,32 @@ class PassProbe {
   std::unique_ptr<DetectionLoss> loss_;
 };
 
-/// Bytes that this rank's passes may take. Ranks that compute on one host's memory share it.
-int64_t memory_budget(const Training& t, int64_t parameter_bytes) {
+/// Bytes that are left for this rank's passes. Ranks that compute on one host's memory share it.
+int64_t memory_for_passes(const Training& t, int64_t parameter_bytes) {
   t.ranks->sum(at::zeros({1}), "start of the measurement");  // nobody measures while another still builds
   int64_t bytes = available_bytes(t.device.device);
   if (t.device.device.is_cpu()) bytes = bytes / t.env.local_world_size - t.cache_bytes;
-  return static_cast<int64_t>(static_cast<double>(bytes - kParameterCopies * parameter_bytes) * kMemoryShare);
+  return bytes - kParameterCopies * parameter_bytes;
 }
 
 int64_t least_of_ranks(const Training& t, int64_t value) {
   return -t.ranks->begin_max(at::tensor({-value}, at::kLong), "largest batch")->wait().item<int64_t>();
 }
 
-/// The most images of a pass that every rank can take, up to `limit`; `peak_bytes` is this rank's. Of a batch that was
-/// asked for the whole is tried first: mostly it fits, and a GPU takes its time to get ready for each other size.
-FittingBatch measure(const Training& t, int64_t limit) {
+/// The most images of a pass that every rank can take, up to `limit`; `peak_bytes` is this rank's. What was settled
+/// before (0: nothing) stays if every rank can still take it, though less than the usual margin may be left.
+/// Of a batch that was asked for the whole is tried first: mostly it fits, and a GPU takes its time to get ready for
+/// each other size.
+FittingBatch measure(const Training& t, int64_t limit, int64_t settled) {
   const PassProbe probe(t);
-  const int64_t budget = memory_budget(t, probe.parameter_bytes());
+  const int64_t memory = memory_for_passes(t, probe.parameter_bytes());
+  if (settled > 0) {
+    const auto peak = probe(settled);
+    const bool fits = peak && *peak <= memory;
+    const bool fits_everywhere = least_of_ranks(t, fits ? 1 : 0) == 1;
+    if (peak && fits_everywhere) return {settled, *peak};
+  }
+  const auto budget = static_cast<int64_t>(static_cast<double>(memory) * kMemoryShare);
   const auto whole = t.config.train.batch == kAutoBatch ? std::nullopt : probe(limit);
   FittingBatch found = whole && *whole <= budget ? FittingBatch{limit, *whole}
                                                  : largest_batch([&](int64_t images) { return probe(images); }, budget, limit);
@@ -138,16 +147,17 @@ bool measures_memory(const Training& t) {
   return !args.device_batch && (args.batch == kAutoBatch || t.device.device.is_cuda());
 }
 
-void settle_batch(Training& t, std::optional<int64_t> settled) {
+void settle_batch(Training& t, const Snapshot* earlier) {
   const int64_t world = t.env.world_size;
   const bool measures = measures_memory(t);
   int64_t& batch = t.config.train.batch;
-  if (batch == kAutoBatch && settled) batch = *settled;
+  if (batch == kAutoBatch && earlier) batch = earlier->identity.batch;
   const bool open = batch == kAutoBatch;
   const int64_t slice = ((open ? t.samples() : batch) + world - 1) / world;
   t.device_batch = t.config.train.device_batch.value_or(slice);
   FittingBatch found{t.device_batch, 0};
-  if (measures) found = measure(t, slice);
+  const bool as_many_ranks = earlier && earlier->world_size == world;
+  if (measures) found = measure(t, slice, as_many_ranks ? std::min(earlier->device_batch, slice) : 0);
   t.device_batch = found.images;
   if (open) batch = std::min(found.images * world, t.samples());
   if (measures && t.is_first_rank() && (open || found.images < slice)) {

@@ -20,6 +20,7 @@ struct FittingBatch {
 /// sixteenth of the best. `images` is 0 when not even one fits.
 FittingBatch largest_batch(const MemoryProbe& probe, int64_t budget, int64_t limit);
 
+struct Snapshot;
 struct Training;
 
 /// Whether settle_batch() will measure, and needs the other ranks for that.
@@ -27,8 +28,10 @@ bool measures_memory(const Training& training);
 
 /// Settles how many images an optimizer step takes (config.train.batch) and a pass of one rank (device_batch), where the
 /// arguments leave that open: measures on this rank's device, agrees with the other ranks on the least, and tells it.
-/// `settled` is the batch of the checkpoint that the training goes on from: with `batch: auto` it stays.
+/// `earlier` is the checkpoint that the training goes on from, or null. With `batch: auto` its batch stays. So does its
+/// device_batch on as many ranks, as long as their devices hold such a pass: batch norms see the parts of a batch, and
+/// with others the training would go another way.
 /// The data must be open. Throws TrainerError(out_of_memory) when a device cannot hold the pass of a single image.
-void settle_batch(Training& training, std::optional<int64_t> settled);
+void settle_batch(Training& training, const Snapshot* earlier);
 
 }  // namespace tenfold

@@ -1,6 +1,5 @@
 #include "checkpoint.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -33,12 +32,15 @@ constexpr std::array<TensorFile, 4> kTensorFiles{{
 }};
 
 Json identity_json(const CheckpointIdentity& identity) {
-  return Json{{"arch", identity.arch},   {"nc", identity.nc},           {"seed", identity.seed},
-              {"batch", identity.batch}, {"samples", identity.samples}, {"optimizer", identity.optimizer}};
+  return Json{{"nc", identity.nc},
+              {"seed", identity.seed},
+              {"batch", identity.batch},
+              {"samples", identity.samples},
+              {"optimizer", identity.optimizer}};
 }
 
 CheckpointIdentity identity_from(const Json& json) {
-  return {json.at("arch"), json.at("nc"), json.at("seed"), json.at("batch"), json.at("samples"), json.at("optimizer")};
+  return {json.at("nc"), json.at("seed"), json.at("batch"), json.at("samples"), json.at("optimizer")};
 }
 
 Json state_json(const Snapshot& snapshot, const std::vector<FileDigest>& files) {
@@ -50,6 +52,7 @@ Json state_json(const Snapshot& snapshot, const std::vector<FileDigest>& files) 
   state["format"] = kFormat;
   state["identity"] = identity_json(snapshot.identity);
   state["world_size"] = snapshot.world_size;
+  state["device_batch"] = snapshot.device_batch;
   state["ema_updates"] = snapshot.ema_updates;
   state["rng"] = snapshot.rng;
   state["files"] = std::move(listed);
@@ -106,6 +109,7 @@ Snapshot read_unchecked(const fs::path& folder) {
   snapshot.progress = progress_from_json(state);
   snapshot.identity = identity_from(state.at("identity"));
   state.at("world_size").get_to(snapshot.world_size);
+  snapshot.device_batch = state.value("device_batch", int64_t{0});
   state.at("ema_updates").get_to(snapshot.ema_updates);
   state.at("rng").get_to(snapshot.rng);
   for (const Json& listed : state.at("files")) {
@@ -154,16 +158,14 @@ CheckpointEvent write_checkpoint(const fs::path& dir, const Snapshot& snapshot) 
   return event;
 }
 
-void prune_checkpoints(const fs::path& dir, int keep) {
+void CheckpointRotation::add(const fs::path& written) {
   std::error_code error;
-  std::vector<fs::path> complete;
-  for (const auto& entry : fs::directory_iterator(dir, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(kPrefix)) complete.push_back(entry.path());
-    if (name.starts_with(kTemporaryPrefix)) fs::remove_all(entry.path(), error);
+  for (const auto& entry : fs::directory_iterator(dir_, error)) {
+    if (entry.path().filename().string().starts_with(kTemporaryPrefix)) fs::remove_all(entry.path(), error);
   }
-  std::sort(complete.begin(), complete.end());
-  for (size_t i = 0; i + static_cast<size_t>(keep) < complete.size(); ++i) fs::remove_all(complete[i], error);
+  std::erase(written_, written);  // the same step once more
+  written_.push_back(written);
+  for (; written_.size() > keep_; written_.erase(written_.begin())) fs::remove_all(written_.front(), error);
 }
 
 Snapshot read_checkpoint(const fs::path& folder) {

@@ -13,9 +13,9 @@
 
 namespace tenfold {
 
-/// What a checkpoint belongs to. A resume under another identity would mean another job.
+/// What a checkpoint belongs to, beside its network, which its metadata describes. A resume under another identity
+/// would mean another job.
 struct CheckpointIdentity {
-  std::string arch;
   int64_t nc = 0;
   int64_t seed = 0;
   int64_t batch = 0;
@@ -28,14 +28,15 @@ struct CheckpointIdentity {
 struct Snapshot {
   CheckpointIdentity identity;
   Progress progress;
-  int world_size = 1;  // for people; a checkpoint is good at any
+  int world_size = 1;        // of the ranks that wrote it; a checkpoint is good at any
+  int64_t device_batch = 0;  // images that a pass of one of them took at most; 0: older checkpoints do not say
   int64_t ema_updates = 0;
   std::vector<uint8_t> rng;  // state of the default generator
   NamedTensors model;
   NamedTensors ema;
   NamedTensors optimizer;
   NamedTensors best;  // weights of the best epoch so far; may be empty
-  Metadata metadata;  // for the weight files
+  Metadata metadata;  // of the weight files; describes the network
 };
 
 /// "step-00000375"
@@ -45,8 +46,22 @@ std::string checkpoint_name(int64_t step);
 /// then renamed. Returns what is to be told of it. Throws std::system_error.
 CheckpointEvent write_checkpoint(const std::filesystem::path& dir, const Snapshot& snapshot);
 
-/// Deletes all but the newest `keep` checkpoints of `dir`, and what interrupted writers left behind.
-void prune_checkpoints(const std::filesystem::path& dir, int keep);
+/// Which checkpoints of a folder stay. Only those that this process wrote are counted and deleted. Any other may be of
+/// another run in the same folder, of a branch that was left by resuming from before it, or the one resumed from: a
+/// higher step makes it no newer, and a lower one no older.
+class CheckpointRotation {
+ public:
+  CheckpointRotation(std::filesystem::path dir, size_t keep) : dir_(std::move(dir)), keep_(keep) {}
+
+  /// A checkpoint of the folder was written: deletes those written before but for the last `keep`, and what interrupted
+  /// writers left behind.
+  void add(const std::filesystem::path& written);
+
+ private:
+  std::filesystem::path dir_;
+  size_t keep_;
+  std::vector<std::filesystem::path> written_;  // oldest first
+};
 
 /// Reads a checkpoint folder; every file named in its state.json is verified by size and SHA-256 before it is used.
 /// Throws TrainerError(bad_checkpoint).

@@ -86,6 +86,7 @@ constexpr const char* kTrainText = R"(A config needs no more than a data set (a 
 that fit by name and shape are taken; weights that fit none of the model's convolutions are refused.
 Results are in run.dir: results.csv, weights/best.safetensors, pictures of predictions in val_pred/.
 Ctrl-C writes a checkpoint and ends; go on with  "resume": {"dir": "runs/first/checkpoints/step-..."}.
+Of its own checkpoints a process keeps the last three; those that it finds in the folder stay.
 
 Several ranks: start one process each with the environment that torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
 MASTER_PORT). `batch` is that of all ranks together.

@@ -48,7 +48,7 @@ struct JoinedEvent {
   std::string backend;
 };
 struct ModelEvent {
-  std::string arch;
+  std::string arch;  // a built-in name, or that of the user's own file and its size
   int64_t nc = 0;
   int64_t parameters = 0;
   double gflops = 0;

@@ -353,6 +353,8 @@ ModelSpec load_model_spec(const std::string& arch_or_path) {
   throw ModelError("no model \"" + arch_or_path + "\": neither a yaml file nor one of " + join(built_in_models()));
 }
 
+bool same_network(const ModelSpec& a, const ModelSpec& b) { return a.family == b.family && a.layers == b.layers; }
+
 std::vector<std::string> built_in_models() {
   std::vector<std::string> names;
   for (const auto& model : embedded_models())

@@ -27,6 +27,8 @@ struct LayerSpec {
   int channels = 0;         ///< output channels after width scaling; 0 where the block derives them
   int repeats = 1;          ///< inner repetitions after depth scaling
   std::map<std::string, std::vector<double>> options;  ///< the block's other keys: numbers, true being 1; lists in one
+
+  bool operator==(const LayerSpec&) const = default;
 };
 
 struct ModelSpec {
@@ -45,6 +47,9 @@ ModelSpec load_model_spec(const std::string& arch_or_path);
 /// Parses the text of a model yaml. `size` may be empty where the text decides by itself; `source` is what error
 /// messages call the text. Throws ModelError.
 ModelSpec parse_model_spec(const std::string& yaml, const std::string& size, const std::string& source);
+
+/// Whether both describe one network, wherever their texts lie, whatever they are called, and however they are written.
+bool same_network(const ModelSpec& a, const ModelSpec& b);
 
 /// Names that `load_model_spec` knows without a file, in catalogue order.
 std::vector<std::string> built_in_models();

@@ -36,7 +36,6 @@ RunRecord::RunRecord(fs::path run_dir, std::vector<std::string> class_names, Bac
       class_names_(std::move(class_names)),
       writer_(writer),
       events_(events) {
-  // A training that is resumed after its last epoch has written nothing yet.
   fs::create_directories(run_dir_);
 }
 

@@ -34,7 +34,7 @@ class RunRecord {
   bool wants_training_batch() const { return training_batches_ < kDrawnBatches; }
   void training_batch(const Batch& batch);
 
-  /// After each epoch, with all epochs so far.
+  /// After each epoch, and where a training goes on, with all epochs so far.
   void epoch(std::vector<EpochRow> history);
 
   /// metrics.json, curves and confusion matrices of the weights that come out, and their table as an event.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "device_feed.h"
 #include "freeze.h"
@@ -62,18 +63,35 @@ RunRecord& record_of(Training& t) {
   return *t.record;
 }
 
+/// Has weights written into the run folder, in the background.
+void write_later(Training& t, std::vector<std::string> names, const std::shared_ptr<const NamedTensors>& weights) {
+  t.writer->submit([names = std::move(names), weights, dir = t.config.run_dir, metadata = t.weights_metadata] {
+    for (const std::string& name : names) write_weights(dir, name, *weights, metadata);
+  });
+}
+
+/// An attempt that goes on finds the run folder empty, or with what came after its checkpoint: what was found until
+/// then is written again, for nothing better may come.
+void begin_run_folder(Training& t) {
+  Config resolved = t.config;
+  resolved.train = t.args;
+  record_of(t).begin(args_yaml(resolved), *t.data);
+  if (!t.progress.history.empty()) record_of(t).epoch(t.progress.history);
+  if (!t.best.empty()) write_later(t, {"best"}, std::make_shared<NamedTensors>(t.best));
+}
+
 /// What can wait until the first step is done, so that the first step comes early; problems here still come early too.
-void after_first_step(Training& t) {
+/// Done once, also where no step is left.
+void introduce(Training& t) {
+  if (std::exchange(t.introduced, true)) return;
   open_validation(t);
   if (!t.is_first_rank()) return;
   // Operations are as many as pixels, so a small picture tells what one of the usual 640 x 640 costs.
   const int side = 2 * t.model->max_stride();
   const ModelReport report = inspect_model(t.model->spec(), t.model->nc(), side);
   const double gflops = report.gflops * (640.0 / side) * (640.0 / side);
-  t.events.emit(ModelEvent{t.config.arch, t.model->nc(), report.parameters, gflops, t.transferred});
-  Config resolved = t.config;
-  resolved.train = t.args;
-  record_of(t).begin(args_yaml(resolved), *t.data);
+  t.events.emit(ModelEvent{t.model->spec().name, t.model->nc(), report.parameters, gflops, t.transferred});
+  begin_run_folder(t);
 }
 
 void checkpoint_now(Training& t) {
@@ -105,8 +123,7 @@ std::optional<Ending> train_epoch(Training& t) {
     t.progress.epoch.seconds += seconds_since(started);
     started = Clock::now();
     if (t.requests.orphaned) throw TrainerError(ExitCode::orphaned, "the agent went away");
-    if (!t.introduced) after_first_step(t);
-    t.introduced = true;
+    introduce(t);
     if (t.is_first_rank() && record_of(t).wants_training_batch()) record_of(t).training_batch(on_host(*batch));
     if (agreed.checkpoint || agreed.stop_checkpoint) checkpoint_now(t);
     acknowledge(t, agreed);
@@ -177,10 +194,7 @@ void save_weights(Training& t, bool best) {
   auto weights = std::make_shared<NamedTensors>(copy_of_state(*t.ema->model()));
   if (best) t.best = *weights;
   record_of(t).epoch(t.progress.history);
-  t.writer->submit([weights, best, dir = t.config.run_dir, metadata = t.weights_metadata] {
-    if (best) write_weights(dir, "best", *weights, metadata);
-    write_weights(dir, "last", *weights, metadata);
-  });
+  write_later(t, best ? std::vector<std::string>{"best", "last"} : std::vector<std::string>{"last"}, weights);
   keep_weights(t, weights);
 }
 
@@ -188,7 +202,7 @@ void save_weights(Training& t, bool best) {
 void finish_epoch(Training& t) {
   const auto started = Clock::now();
   const int64_t epoch = t.progress.cursor.epoch - 1;
-  open_validation(t);
+  introduce(t);
   settle_replicas(t);
   EpochRow row;
   row.epoch = epoch;
@@ -254,9 +268,15 @@ void take_best_weights(Training& t) {
   t.best_details = validate(t, t.progress.best_epoch).details;
 }
 
+/// Resumed after the last epoch: nothing is left to train, and the running average is still that of its end.
+void begin_finished(Training& t) {
+  introduce(t);
+  if (t.is_first_rank()) write_later(t, {"last"}, std::make_shared<NamedTensors>(copy_of_state(*t.ema->model())));
+}
+
 /// Tables, plots and pictures of what comes out, and the list of all files, when nothing more will change.
 void finish_run(Training& t) {
-  open_validation(t);
+  if (!t.introduced) begin_finished(t);
   if (t.validator) take_best_weights(t);
   if (!t.is_first_rank()) return;
   RunRecord& record = record_of(t);

@@ -23,8 +23,8 @@
 namespace tenfold {
 namespace {
 
-/// Checkpoints kept on this machine; the agent's uploads are kept elsewhere.
-constexpr int kLocalCheckpoints = 3;
+/// Checkpoints of a process that are kept on this machine; the agent's uploads are kept elsewhere.
+constexpr size_t kLocalCheckpoints = 3;
 /// Of the memory that is free at the start, shared by the ranks of a host, for `cache: ram`.
 constexpr double kTrainingCacheShare = 0.6;
 constexpr int kPrefetchBatches = 4;
@@ -164,7 +164,7 @@ void build_model(Training& t) {
   t.args = resolve_optimizer(t.config.train, t.config.weights.has_value(), batches * t.config.train.epochs, nc);
   t.schedule = schedule_of(t.args, batches);
   t.loss = make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
-  t.weights_metadata = weights_metadata(*t.model, t.config.arch, t.data->names(), t.args.imgsz);
+  t.weights_metadata = weights_metadata(*t.model, spec.name, t.data->names(), t.args.imgsz);
   auto average = build_detector(spec, static_cast<int>(nc));
   for (const auto& model : {t.model, average}) place(*model, t.device);
   t.ema.emplace(*t.model, std::move(average));
@@ -177,16 +177,24 @@ void build_model(Training& t) {
 }
 
 CheckpointIdentity identity_of(const Training& t) {
-  return {t.config.arch,        t.model->nc(), t.args.seed, t.args.batch, t.samples(),
-          t.optimizer->name()};
+  return {t.model->nc(), t.args.seed, t.args.batch, t.samples(), t.optimizer->name()};
 }
 
 at::Generator default_generator() { return at::globalContext().defaultGenerator(at::kCPU); }
 
+/// A network is what its yaml says: an agent lays a user's own into another folder in each attempt.
+void check_network(const Metadata& saved, const ModelSpec& own) {
+  const std::optional<ModelSpec> network = described_network(saved);
+  if (network && same_network(*network, own)) return;
+  throw TrainerError(ExitCode::bad_config, "resume.dir is of another training: the layers of its network, " +
+                                               (network ? network->name : "which it does not describe") +
+                                               ", are not those of model.arch, " + own.name);
+}
+
 void check_identity(const CheckpointIdentity& saved, const CheckpointIdentity& own) {
   if (saved == own) return;
   const auto text = [](const CheckpointIdentity& i) {
-    return i.arch + ", " + std::to_string(i.nc) + " classes, seed " + std::to_string(i.seed) + ", batch " +
+    return std::to_string(i.nc) + " classes, seed " + std::to_string(i.seed) + ", batch " +
            std::to_string(i.batch) + ", " + std::to_string(i.samples) + " training images, " + i.optimizer;
   };
   throw TrainerError(ExitCode::bad_config, "resume.dir is of another training: it has " + text(saved) + "; the config has " +
@@ -194,6 +202,7 @@ void check_identity(const CheckpointIdentity& saved, const CheckpointIdentity& o
 }
 
 void restore(Training& t, Snapshot saved) {
+  check_network(saved.metadata, t.model->spec());
   check_identity(saved.identity, identity_of(t));
   copy_into(*t.model, saved.model);
   copy_into(*t.ema->model(), saved.ema);
@@ -277,11 +286,10 @@ NamedTensors copies_of(const std::vector<std::pair<std::string, at::Tensor>>& te
   return copies;
 }
 
-/// The batch of a job is settled once: later attempts go on with that of the checkpoint. Only a measurement needs the
-/// other ranks before the model is built.
+/// Only a measurement needs the other ranks before the model is built.
 void settle_batch_and_join(Training& t, const std::optional<Snapshot>& saved) {
   if (measures_memory(t)) finish_joining(t);
-  settle_batch(t, saved ? std::optional(saved->identity.batch) : std::nullopt);
+  settle_batch(t, saved ? &*saved : nullptr);
 }
 
 }  // namespace
@@ -306,6 +314,7 @@ void prepare(Training& t) {
     restore(t, std::move(*saved));
     start_epoch(t);
   }
+  t.checkpoints.emplace(t.config.checkpoint.dir, kLocalCheckpoints);
   t.writer.emplace();
   finish_joining(t);
   t.ranks->broadcast(shared_state(t));
@@ -387,6 +396,7 @@ void save_checkpoint(Training& t) {
       .identity = identity_of(t),
       .progress = t.progress,
       .world_size = t.env.world_size,
+      .device_batch = t.device_batch,
       .ema_updates = t.ema->updates(),
       .rng = std::vector<uint8_t>(rng.data_ptr<uint8_t>(), rng.data_ptr<uint8_t>() + rng.numel()),
       .model = copy_of_state(*t.model),
@@ -394,10 +404,10 @@ void save_checkpoint(Training& t) {
       .optimizer = copies_of(t.optimizer->state()),
       .best = t.best,
       .metadata = t.weights_metadata});
-  t.writer->submit([snapshot, dir = t.config.checkpoint.dir, &events = t.events] {
+  t.writer->submit([snapshot, dir = t.config.checkpoint.dir, &events = t.events, &rotation = *t.checkpoints] {
     const CheckpointEvent written = write_checkpoint(dir, *snapshot);
     events.emit(written);
-    prune_checkpoints(dir, kLocalCheckpoints);
+    rotation.add(written.dir);
   });
 }
 

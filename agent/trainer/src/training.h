@@ -66,12 +66,13 @@ struct Training {
   Progress progress;
   at::Tensor loss_sums;        // (items) those of this rank, summed since progress.epoch was last brought up to date
   int64_t loss_steps = 0;      // steps in loss_sums
-  bool introduced = false;     // the model was told and args.yaml written
+  bool introduced = false;     // the model was told and the run folder begun
   int skipped_in_a_row = 0;    // steps whose gradient was not finite
   /// Steps and finished epochs at the newest checkpoint that was begun or resumed from.
   std::pair<int64_t, int64_t> saved_at{-1, -1};
   std::optional<Metrics> best_details;  // of the best weights, if this process validated them; rank 0 alone
   std::unique_ptr<RunRecord> record;    // rank 0 alone; before the writer, whose last job may use it
+  std::optional<CheckpointRotation> checkpoints;  // the writer's thread alone uses it
   std::optional<BackgroundWriter> writer;
 
   Training(Config config, RankEnvironment env, EventSink& events, Requests& requests)

@@ -47,18 +47,6 @@ std::vector<std::string> names_of(const Metadata& metadata, int nc) {
   return names;
 }
 
-/// The network that a file's metadata describes.
-std::optional<ModelSpec> described_network(const Metadata& metadata) {
-  const auto arch = entry(metadata, "arch");
-  if (const auto yaml = entry(metadata, "model_yaml")) {
-    ModelSpec spec = parse_model_spec(*yaml, entry(metadata, "model_size").value_or(""), arch.value_or("model") + " (in the weights)");
-    spec.name = arch.value_or(spec.name);
-    return spec;
-  }
-  if (arch) return load_model_spec(*arch);
-  return std::nullopt;
-}
-
 /// The number after "model." of a tensor's name; -1 where there is none.
 int layer_of_name(const std::string& name) {
   constexpr std::string_view kPrefix = "model.";
@@ -117,6 +105,17 @@ SafeTensors read_weights(const fs::path& file) {
   } catch (const SafeTensorsError& error) {
     throw TrainerError(ExitCode::bad_config, error.what());
   }
+}
+
+std::optional<ModelSpec> described_network(const Metadata& metadata) {
+  const auto arch = entry(metadata, "arch");
+  if (const auto yaml = entry(metadata, "model_yaml")) {
+    ModelSpec spec = parse_model_spec(*yaml, entry(metadata, "model_size").value_or(""), arch.value_or("model") + " (in the weights)");
+    spec.name = arch.value_or(spec.name);
+    return spec;
+  }
+  if (arch) return load_model_spec(*arch);
+  return std::nullopt;
 }
 
 LoadedDetector load_detector(const fs::path& file, const std::optional<std::string>& arch) {

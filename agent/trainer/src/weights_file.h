@@ -13,13 +13,16 @@
 namespace tenfold {
 
 /// What a weights file says about its network. The model yaml's text travels along, so that a network of a user's own
-/// needs nothing beside its weights.
+/// needs nothing beside its weights. `arch` is what people may call it.
 Metadata weights_metadata(const Detector& model, const std::string& arch, const std::vector<std::string>& names,
                           int64_t imgsz);
 
 /// Reads a weights file. Throws TrainerError(bad_config) where it is no safetensors file, and says how to make one where
 /// it is a PyTorch checkpoint; std::system_error where it cannot be read.
 SafeTensors read_weights(const std::filesystem::path& file);
+
+/// The network that a file's metadata describes; nothing where it describes none. Throws ModelError.
+std::optional<ModelSpec> described_network(const Metadata& metadata);
 
 struct LoadedDetector {
   std::shared_ptr<Detector> model;  ///< on the CPU, in eval mode

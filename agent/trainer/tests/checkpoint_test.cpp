@@ -27,9 +27,10 @@ Snapshot small_snapshot(int64_t step) {
   progress.seconds = 12.5;
   progress.history = {{1, 12.5, {{"box", 1}, {"obj", 2}}, MetricSummary{0.1, 0.2, 0.3, 0.4},
                        LossItems{{"box", 3}, {"obj", 2}}, {0.1, 0.2, 0.3}}};
-  return {.identity = {"yolov8n", 5, 7, 16, 1200, "SGD"},
+  return {.identity = {5, 7, 16, 1200, "SGD"},
           .progress = progress,
           .world_size = 2,
+          .device_batch = 6,
           .ema_updates = step,
           .rng = {1, 2, 255},
           .model = {{"w", at::randn({3, 2})}},
@@ -79,6 +80,8 @@ TEST(Checkpoint, ComesBackAsItWas) {
   EXPECT_EQ(read.progress.best_fitness, saved.progress.best_fitness);  // to the bit
   ASSERT_EQ(read.progress.history.size(), 1U);
   EXPECT_DOUBLE_EQ(read.progress.history[0].metrics->map50_95, 0.4);
+  EXPECT_EQ(read.world_size, 2);
+  EXPECT_EQ(read.device_batch, 6);
   EXPECT_EQ(read.ema_updates, 375);
   EXPECT_EQ(read.rng, saved.rng);
   EXPECT_TRUE(read.model[0].second.equal(saved.model[0].second));
@@ -116,13 +119,32 @@ TEST(Checkpoint, MissingAndTruncatedFilesAreRefused) {
   EXPECT_NE(refusal(folder / "nothing"), "accepted");
 }
 
-TEST(Checkpoint, TheNewestStayAndLeftoversGo) {
+void write_steps(CheckpointRotation& rotation, const fs::path& folder, const std::vector<int64_t>& steps) {
+  for (const int64_t step : steps) rotation.add(write_checkpoint(folder, small_snapshot(step)).dir);
+}
+
+TEST(Checkpoint, TheLastWrittenStayAndLeftoversGo) {
   const TemporaryFolder folder;
-  for (const int64_t step : {5, 10, 15, 100}) write_checkpoint(folder.path(), small_snapshot(step));
   fs::create_directories(folder / ".writing-step-00000020-99");
   fs::create_directories(folder / "notes");
-  prune_checkpoints(folder.path(), 2);
+  CheckpointRotation rotation(folder.path(), 2);
+  write_steps(rotation, folder.path(), {5, 10, 10, 15, 100});
   EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"notes", "step-00000015", "step-00000100"}));
+}
+
+TEST(Checkpoint, ThoseOfFormerRunsInTheFolderStayAndCostANewRunNone) {
+  const TemporaryFolder folder;
+  for (const int64_t step : {700, 800, 900}) write_checkpoint(folder.path(), small_snapshot(step));
+  CheckpointRotation rotation(folder.path(), 2);
+  write_steps(rotation, folder.path(), {10, 20, 30});
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"step-00000020", "step-00000030", "step-00000700",
+                                                               "step-00000800", "step-00000900"}));
+
+  // Resumed from 700: this branch has a step 800 of its own, which comes and goes as the others do.
+  CheckpointRotation resumed(folder.path(), 2);
+  write_steps(resumed, folder.path(), {750, 800, 850, 860});
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"step-00000020", "step-00000030", "step-00000700",
+                                                               "step-00000850", "step-00000860", "step-00000900"}));
 }
 
 TEST(Checkpoint, AFailedWriteLeavesNothingBehind) {

@@ -39,6 +39,17 @@ TEST(ModelSpec, ReadsLayersAsWrittenWhereThereAreNoSizes) {
   EXPECT_EQ(spec.layers[2].inputs, (std::vector<int>{1, 1, 0}));
 }
 
+TEST(ModelSpec, IsTheSameNetworkHoweverItIsWrittenAndCalled) {
+  const auto spec = parse_model_spec(small_yaml(), "", "mine.yaml");
+  EXPECT_TRUE(same_network(spec, parse_model_spec("# a remark\n" + small_yaml("# and one\n"), "", "yours.yaml")));
+  const std::string sizes = "sizes: {a: {width: 1}, b: {width: 2}}\n";
+  EXPECT_TRUE(same_network(spec, parse_model_spec(small_yaml(sizes), "a", "mine.yaml")));
+  EXPECT_FALSE(same_network(spec, parse_model_spec(small_yaml(sizes), "b", "mine.yaml")));
+  std::string other_family = small_yaml();
+  other_family.replace(other_family.find("v8"), 2, "v5");
+  EXPECT_FALSE(same_network(spec, parse_model_spec(other_family, "", "mine.yaml")));
+}
+
 TEST(ModelSpec, ScalesDepthAndWidthAndCapsChannels) {
   const std::string sizes = "sizes:\n  t: {depth: 0.34, width: 0.5, max_channels: 96}\n";
   const auto spec = parse_model_spec(small_yaml(sizes), "t", "mine.yaml");
