@@ -27,7 +27,7 @@ struct TrainArguments {
   /// Decoded pictures kept: off, in memory (auto: up to 1 GiB a rank; ram: as many as fit), or in files (disk).
   std::string cache = "auto";
   std::string device = "auto";  // auto, cpu, cuda (by local rank), cuda:N
-  double time = 0;              // hours over all attempts; overrides epochs; 0: no limit
+  double time = 0;              // hours over all attempts, in whole epochs, at least one; overrides epochs; 0: no limit
   int64_t save_period = -1;     // weights of every so many epochs are kept; -1: of none
   /// Prefixes of parameter names ("model.0") that do not train; the running statistics of their batch norms rest too.
   std::vector<std::string> freeze;

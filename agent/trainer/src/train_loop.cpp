@@ -168,11 +168,12 @@ int64_t corrupt_images(Training& t) {
 }
 
 /// Judges the epoch and writes it down; rank 0 keeps the weights if they are the best so far. Without validation the
-/// newest are.
+/// newest are, and so they are while nothing at all is found: patience begins with the first find.
 bool judge(Training& t, const EpochRow& row) {
   Progress& progress = t.progress;
   const double fitness = row.metrics ? fitness_of(*row.metrics) : 0;
-  const bool best = !row.metrics || fitness > progress.best_fitness;
+  const bool nothing_yet = fitness == 0 && progress.best_fitness <= 0;
+  const bool best = !row.metrics || fitness > progress.best_fitness || nothing_yet;
   if (best) {
     progress.best_fitness = fitness;
     progress.best_epoch = row.epoch;

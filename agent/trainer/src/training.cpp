@@ -6,6 +6,7 @@
 #include <ATen/Utils.h>
 
 #include <algorithm>
+#include <sstream>
 #include <thread>
 
 #include <unistd.h>
@@ -153,19 +154,58 @@ int64_t transfer_weights(const Training& t) {
 
 int64_t class_count(const Training& t) { return static_cast<int64_t>(t.data->names().size()); }
 
+/// The configured network with fresh weights.
+std::shared_ptr<Detector> build_network(const Training& t) {
+  auto network = build_detector(load_model_spec(t.config.arch), static_cast<int>(class_count(t)));
+  const int64_t stride = network->max_stride(), side = t.config.train.imgsz;
+  if (side % stride == 0) return network;
+  const int64_t nearest = std::max(stride, (side + stride / 2) / stride * stride);
+  throw TrainerError(ExitCode::bad_config, "train.imgsz must be a multiple of " + std::to_string(stride) +
+                                               ", the largest stride of " + network->spec().name + "; " +
+                                               std::to_string(nearest) + " is near " + std::to_string(side));
+}
+
+/// The arguments that the training goes by: what `auto` stands for, and what follows from others.
+TrainArguments resolved_arguments(const Training& t, int64_t batches) {
+  const TrainArguments& given = t.config.train;
+  TrainArguments resolved =
+      resolve_optimizer(given, t.config.weights.has_value(), batches * given.epochs, class_count(t));
+  if (given.rect) resolved.mosaic = resolved.mixup = 0;
+  return resolved;
+}
+
+/// Rank 0 tells of arguments that others replace. A default that is replaced was nobody's wish.
+void tell_overruled(Training& t) {
+  if (!t.is_first_rank()) return;
+  const TrainArguments usual;
+  const auto tell = [&t, &usual](const std::string& name, double TrainArguments::*argument, const std::string& why) {
+    const double given = t.config.train.*argument, used = t.args.*argument;
+    if (given == used || given == usual.*argument) return;
+    std::ostringstream message;
+    message << "train." << name << " is " << used << " instead of " << given << ": " << why;
+    t.events.emit(WarningEvent{"overruled", message.str(), name});
+  };
+  const std::string by_optimizer =
+      "optimizer auto chose so for given weights and few steps; name an optimizer to have it as given";
+  tell("lr0", &TrainArguments::lr0, by_optimizer);
+  tell("momentum", &TrainArguments::momentum, by_optimizer);
+  tell("warmup_bias_lr", &TrainArguments::warmup_bias_lr, by_optimizer);
+  const std::string by_rect = "rect trains on rectangles, which are neither put together nor mixed";
+  tell("mosaic", &TrainArguments::mosaic, by_rect);
+  tell("mixup", &TrainArguments::mixup, by_rect);
+}
+
 void build_model(Training& t) {
-  const int64_t nc = class_count(t);
-  const ModelSpec spec = load_model_spec(t.config.arch);
   at::manual_seed(static_cast<uint64_t>(t.config.train.seed));
-  t.model = build_detector(spec, static_cast<int>(nc));
+  t.model = build_network(t);
   freeze(*t.model, t.config.train.freeze);
   if (t.config.weights && !t.config.resume_dir) t.transferred = transfer_weights(t);
   const int64_t batches = (t.samples() + t.config.train.batch - 1) / t.config.train.batch;
-  t.args = resolve_optimizer(t.config.train, t.config.weights.has_value(), batches * t.config.train.epochs, nc);
+  t.args = resolved_arguments(t, batches);
   t.schedule = schedule_of(t.args, batches);
   t.loss = make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
-  t.weights_metadata = weights_metadata(*t.model, spec.name, t.data->names(), t.args.imgsz);
-  auto average = build_detector(spec, static_cast<int>(nc));
+  t.weights_metadata = weights_metadata(*t.model, t.model->spec().name, t.data->names(), t.args.imgsz);
+  auto average = build_network(t);
   for (const auto& model : {t.model, average}) place(*model, t.device);
   t.ema.emplace(*t.model, std::move(average));
   for (const at::Tensor& parameter : t.model->parameters()) {
@@ -305,15 +345,15 @@ void prepare(Training& t) {
   std::optional<Snapshot> saved;
   if (t.config.resume_dir) saved = read_checkpoint(*t.config.resume_dir);
   settle_batch_and_join(t, saved);
-  if (!saved) {
+  // The first pictures are read while the model is built, unless its stride shapes them or a checkpoint says which.
+  const bool early = !saved && !t.config.train.rect;
+  if (early) {
     t.args = t.config.train;
-    start_epoch(t);  // the first pictures are read while the model is built
-  }
-  build_model(t);
-  if (saved) {
-    restore(t, std::move(*saved));
     start_epoch(t);
   }
+  build_model(t);
+  if (saved) restore(t, std::move(*saved));
+  if (!early) start_epoch(t);
   t.checkpoints.emplace(t.config.checkpoint.dir, kLocalCheckpoints);
   t.writer.emplace();
   finish_joining(t);
@@ -321,10 +361,11 @@ void prepare(Training& t) {
   use_ranks(t);
   settle_buckets(t);
   if (t.config.resume_dir) t.events.emit(ResumedEvent{t.progress.step, t.progress.cursor});
+  tell_overruled(t);
 }
 
 std::shared_ptr<Detector> new_network(const Training& t) {
-  auto network = build_detector(load_model_spec(t.config.arch), static_cast<int>(class_count(t)));
+  auto network = build_network(t);
   freeze(*network, t.config.train.freeze);
   place(*network, t.device);
   return network;
@@ -349,8 +390,10 @@ void start_epoch(Training& t) {
     for (int64_t& id : ids) id = order[static_cast<size_t>(id)];
     batches.push_back(std::move(ids));
   }
-  const bool mosaic = cursor.epoch <= t.args.epochs - t.args.close_mosaic && !t.args.rect;
-  t.loader->start(cursor.epoch, std::move(batches), augment_options(t.args, mosaic), std::move(whole_batches));
+  const bool mosaic = cursor.epoch <= t.args.epochs - t.args.close_mosaic;
+  Rectangles rectangles;
+  if (t.args.rect) rectangles = {std::move(whole_batches), t.model->max_stride()};
+  t.loader->start(cursor.epoch, std::move(batches), augment_options(t.args, mosaic), std::move(rectangles));
 }
 
 void settle_replicas(Training& t) {

@@ -172,6 +172,72 @@ TEST_F(TrainProcess, EveryFamilyTrainsOnTwoRanksAndResumesBitForBit) {
   }
 }
 
+TEST_F(TrainProcess, ANetworkOfALargerStrideTrainsIsValidatedAndSaysWhichSidesItTakes) {
+  testing::write_file(folder_ / "deep.yaml",
+                      "family: v8\nlayers:\n"
+                      "  - {block: Conv, from: image, channels: 8, kernel: 3, stride: 4}\n"
+                      "  - {block: Conv, channels: 16, kernel: 3, stride: 4}\n"
+                      "  - {id: coarse, block: Conv, channels: 16, kernel: 3, stride: 2}\n"
+                      "  - {id: coarsest, block: Conv, channels: 16, kernel: 3, stride: 2}\n"
+                      "  - {block: Upsample}\n"
+                      "  - {id: joined, block: Concat, from: [previous, coarse]}\n"
+                      "  - {block: Detect, from: [joined, coarsest], reg_max: 8}\n");
+  const auto deep = [&](const std::string& name, int imgsz, bool rect) {
+    return start(config(name, [&](Json& json) {
+      json["model"]["arch"] = (folder_ / "deep.yaml").string();
+      json["train"]["imgsz"] = imgsz;
+      json["train"]["rect"] = rect;
+      json["train"]["batch"] = 5;  // of 11 pictures: the last batch is one, and its coarsest map a single pixel
+    }), 1);
+  };
+  for (const bool rect : {false, true}) {
+    const auto ranks = deep(rect ? "rectangles" : "squares", 64, rect);
+    EXPECT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
+    EXPECT_EQ(ranks[0]->events("epoch").size(), 2U);
+  }
+  const auto refused = deep("refused", 96, false);
+  EXPECT_EQ(refused[0]->wait(), code(ExitCode::bad_config));
+  EXPECT_TRUE(mentions(refused[0]->events().back()["message"],
+                       "train.imgsz must be a multiple of 64, the largest stride of deep; 128 is near 96"))
+      << refused[0]->events().back();
+}
+
+TEST_F(TrainProcess, ArgumentsThatOthersReplaceAreTold) {
+  testing::write_detector(folder_ / "given.safetensors", *testing::lively_detector("yolov8n", 3), "yolov8n",
+                          {"red", "green", "blue"}, 64);
+  const auto ranks = start(config("tuned", [&](Json& json) {
+    json["model"]["weights"] = (folder_ / "given.safetensors").string();
+    json["train"]["epochs"] = 1;
+    json["train"]["lr0"] = 0.02;
+    json["train"]["rect"] = true;
+    json["train"]["mixup"] = 0.25;
+  }), 1);
+  EXPECT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
+  std::map<std::string, std::string> told;
+  for (const Json& warning : ranks[0]->events("warning"))
+    if (warning["code"] == "overruled") told[warning["subject"]] = warning["message"];
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_TRUE(mentions(told["lr0"], "train.lr0 is 0.00142857 instead of 0.02: optimizer auto chose so")) << told["lr0"];
+  EXPECT_TRUE(mentions(told["mixup"], "train.mixup is 0 instead of 0.25: rect")) << told["mixup"];
+  const std::vector<uint8_t> file = testing::read_file(folder_ / "tuned" / "args.yaml");
+  const std::string args(file.begin(), file.end());
+  for (const char* line : {"\nmosaic: 0\n", "\nmixup: 0\n", "\noptimizer: AdamW\n"})
+    EXPECT_TRUE(mentions(args, line)) << args;
+}
+
+TEST_F(TrainProcess, PatienceBeginsWithTheFirstObjectThatIsFound) {
+  std::vector<testing::ShardSample> empty = scenes("val", 3);
+  for (auto& sample : empty) sample.labels.clear();
+  testing::write_shards(folder_ / "bare", {"red", "green", "blue"}, {{"train", {scenes("train", 4)}}, {"val", {empty}}});
+  const auto ranks = start(config("bare-run", [&](Json& json) {
+    json["data"] = {{"kind", "shards"}, {"index", (folder_ / "bare/index.json").string()}, {"dir", (folder_ / "bare").string()}};
+    json["train"]["epochs"] = 3;
+    json["train"]["patience"] = 1;
+  }), 1);
+  EXPECT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
+  EXPECT_EQ(ranks[0]->events("epoch").size(), 3U);
+}
+
 TEST_F(TrainProcess, ANetworkOfTheUsersOwnIsKnownByWhatItsYamlSaysNotByWhereItLies) {
   const std::string yaml =
       "family: v8\nlayers:\n"
