@@ -15,6 +15,7 @@
 #include "batch_size.h"
 #include "exit_code.h"
 #include "freeze.h"
+#include "initial_weights.h"
 #include "loss_gains.h"
 #include "picture_cache.h"
 #include "run_folder.h"
@@ -104,54 +105,6 @@ void open_data(Training& t) {
                                                              .pinned = t.device.device.is_cuda()});
 }
 
-SafeTensors read_given_weights(const std::filesystem::path& file) {
-  try {
-    return read_weights(file);
-  } catch (const std::exception& error) {
-    throw TrainerError(ExitCode::bad_config, "model.weights: " + std::string(error.what()));
-  }
-}
-
-/// Whether a tensor is what a convolution has learnt. By these alone is judged whether weights fit a model: counters, the
-/// DFL's bins, and the biases of the last layers have the same shapes in networks that share nothing else, and a norm is
-/// of no use without the convolution before it.
-bool is_kernel(const std::string& name, const at::Tensor& tensor) {
-  return tensor.dim() == 4 && !name.ends_with(".dfl.conv.weight");
-}
-
-/// Refuses weights that have none of the model's kernels, and warns of those that have fewer than half.
-void judge_fit(const Training& t, const SafeTensors& given, int64_t fitting, int64_t kernels) {
-  if (2 * fitting >= kernels) return;
-  const auto arch = given.metadata.find("arch");
-  const std::string whose = arch == given.metadata.end() ? "" : " (weights of " + arch->second + ")";
-  const std::string of_all = std::to_string(kernels) + " convolutions of " + t.model->spec().name;
-  const std::string file = "model.weights: " + t.config.weights->string() + whose;
-  if (fitting == 0) throw TrainerError(ExitCode::bad_config, file + " fits none of the " + of_all);
-  if (t.is_first_rank())
-    t.events.emit(WarningEvent{"poor_fit", file + " fits only " + std::to_string(fitting) + " of the " + of_all +
-                                               "; the others start untrained", t.config.weights->string()});
-}
-
-/// Copies every tensor of model.weights whose name and shape the model has; returns how many. Throws
-/// TrainerError(bad_config) where they cannot be read or are those of another network.
-int64_t transfer_weights(const Training& t) {
-  const at::NoGradGuard no_grad;
-  const SafeTensors given = read_given_weights(*t.config.weights);
-  const std::map<std::string, at::Tensor> by_name(given.tensors.begin(), given.tensors.end());
-  int64_t transferred = 0, fitting = 0, kernels = 0;
-  for (const auto& [name, tensor] : named_state(*t.model)) {
-    const bool kernel = is_kernel(name, tensor);
-    kernels += kernel;
-    const auto found = by_name.find(name);
-    if (found == by_name.end() || found->second.sizes() != tensor.sizes()) continue;
-    tensor.copy_(found->second);
-    fitting += kernel;
-    ++transferred;
-  }
-  judge_fit(t, given, fitting, kernels);
-  return transferred;
-}
-
 int64_t class_count(const Training& t) { return static_cast<int64_t>(t.data->names().size()); }
 
 /// The configured network with fresh weights.
@@ -195,11 +148,18 @@ void tell_overruled(Training& t) {
   tell("mixup", &TrainArguments::mixup, by_rect);
 }
 
+void start_from_weights(Training& t) {
+  const Transfer transfer = transfer_weights(*t.model, *t.config.weights);
+  t.transferred = transfer.tensors;
+  if (t.is_first_rank() && !transfer.poor_fit.empty())
+    t.events.emit(WarningEvent{"poor_fit", transfer.poor_fit, t.config.weights->string()});
+}
+
 void build_model(Training& t) {
   at::manual_seed(static_cast<uint64_t>(t.config.train.seed));
   t.model = build_network(t);
   freeze(*t.model, t.config.train.freeze);
-  if (t.config.weights && !t.config.resume_dir) t.transferred = transfer_weights(t);
+  if (t.config.weights && !t.config.resume_dir) start_from_weights(t);
   const int64_t batches = (t.samples() + t.config.train.batch - 1) / t.config.train.batch;
   t.args = resolved_arguments(t, batches);
   t.schedule = schedule_of(t.args, batches);
