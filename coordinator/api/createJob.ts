@@ -9,13 +9,17 @@ import type {ApiParts} from './parts.js';
 
 const MAX_REQUEST_ID = 128;
 
-/** Carries out CreateJob: validates, registers the data set on the way, and stores the job once, however often it is asked for (L1). */
-export async function createJob(parts: ApiParts, request: pb.CreateJobRequest): Promise<string> {
+/**
+ * Carries out CreateJob: validates, registers the data set on the way, and stores the job once, however often it is asked for (L1).
+ * Throws, and stores no job, once `signal` tells that the caller has gone: he would ask again and have two.
+ */
+export async function createJob(parts: ApiParts, request: pb.CreateJobRequest, signal: AbortSignal): Promise<string> {
   const requestId = requestIdOf(request.requestId);
   const known = parts.state.createdBy(requestId);
   if (known !== undefined) return known;
   const spec = checkedSpec(parts, request.spec);
-  const datasetId = await datasetOf(parts, spec, requestId);
+  const datasetId = await datasetOf(parts, spec, requestId, signal);
+  signal.throwIfAborted();
   for (;;) {
     const job = newRecord(spec, requestId, datasetId, parts.clock.now());
     const key = parts.state.keys.job(job.id);
@@ -46,11 +50,11 @@ function requestIdOf(given: string): string {
   return `jobs.${given === '' ? randomBytes(16).toString('hex') : given}`;
 }
 
-async function datasetOf(parts: ApiParts, spec: JobSpec, requestId: string): Promise<string> {
+async function datasetOf(parts: ApiParts, spec: JobSpec, requestId: string, signal: AbortSignal): Promise<string> {
   const referred = referredDataset(spec.data);
   if (referred !== undefined) return referred;
   try {
-    return (await parts.datasets.create({source: spec.data, requestId: `${requestId}.data`})).id;
+    return (await parts.datasets.create({source: spec.data, requestId: `${requestId}.data`}, signal)).id;
   } catch (error) {
     throw asProblemOfTheJob(error);
   }

@@ -20,9 +20,9 @@ export class JobService implements pb.JobServiceImplementation {
     this.views = new JobViews(parts);
   }
 
-  async createJob(request: pb.CreateJobRequest): Promise<pb.Job> {
+  async createJob(request: pb.CreateJobRequest, {signal}: CallContext): Promise<pb.Job> {
     if (request.validateOnly) return pb.Job.fromPartial({spec: jobSpecToProto(checkedSpec(this.parts, request.spec))});
-    const id = await createJob(this.parts, request);
+    const id = await createJob(this.parts, request, signal);
     return this.views.view(this.views.record(`jobs/${id}`));
   }
 

@@ -39,7 +39,7 @@ async function writeGoodSet(): Promise<void> {
 }
 
 async function build(skipBadSamples = false): Promise<BuiltDataset | {readonly refused: string[]}> {
-  const files = await findSourceFiles(join(folder, 'data.yaml'));
+  const files = await findSourceFiles(join(folder, 'data.yaml'), new AbortController().signal);
   if (!('splits' in files)) return {refused: files.problems.map(found => found.code)};
   return buildDataset(files, new DirectoryStore(join(folder, 'store')), {
     skipBadSamples,
@@ -80,7 +80,7 @@ test('a good set becomes an index and shards, and the same files give the same d
 test('the same source unchanged has the same fingerprint, a touched label another one', async () => {
   await writeGoodSet();
   const print = async () => {
-    const files = await findSourceFiles(join(folder, 'data.yaml'));
+    const files = await findSourceFiles(join(folder, 'data.yaml'), new AbortController().signal);
     return 'fingerprint' in files ? files.fingerprint : undefined;
   };
   const before = await print();

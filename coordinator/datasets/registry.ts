@@ -48,15 +48,17 @@ export class DatasetRegistry {
 
   /**
    * The data set of a data.yaml: that of the same request, or of the same source unchanged, or a new one. Throws INVALID_ARGUMENT when
-   * the source as a whole will not do, and ALREADY_EXISTS when `id` is another data set's.
+   * the source as a whole will not do, and ALREADY_EXISTS when `id` is another data set's. Looking at all files of a large one takes
+   * minutes: once the caller has gone, as `signal` tells, it throws and stores nothing.
    */
-  async create(request: CreateDataset): Promise<DatasetRecord> {
+  async create(request: CreateDataset, signal: AbortSignal): Promise<DatasetRecord> {
     const known = this.createdBy(request.requestId);
     if (known !== undefined) return known;
     if (request.id !== undefined && !isValidId(request.id)) {
       throw invalid({path: 'dataset_id', message: 'must be 1 to 63 lower-case letters, digits, "-" or "."'});
     }
-    const files = await this.sourceFiles(request.source);
+    const files = await this.sourceFiles(request.source, signal);
+    signal.throwIfAborted();
     const same = this.sameAsBefore(request, files);
     return same ?? this.store(request, files);
   }
@@ -79,9 +81,9 @@ export class DatasetRegistry {
     }
   }
 
-  private async sourceFiles(source: string): Promise<SourceFiles> {
+  private async sourceFiles(source: string, signal: AbortSignal): Promise<SourceFiles> {
     if (!isAbsolute(source)) throw invalid({path: 'source', message: `${source} must be an absolute path on the coordinator's machine`});
-    const files = await findSourceFiles(source);
+    const files = await findSourceFiles(source, signal);
     if ('splits' in files) return files;
     throw invalid(...files.problems.map(({code, file, message}) => ({path: 'source', message: `${file}: ${message} (${code})`})));
   }
@@ -184,7 +186,7 @@ export class DatasetRegistry {
   }
 
   private async build(record: DatasetRecord, signal: AbortSignal): Promise<DatasetRecord['status']> {
-    const files = await findSourceFiles(record.source);
+    const files = await findSourceFiles(record.source, signal);
     if (!('splits' in files)) {
       const problems = new ProblemLog();
       for (const found of files.problems) problems.add(found);

@@ -1,9 +1,11 @@
 import {createHash} from 'node:crypto';
+import type {Stats} from 'node:fs';
 import {readdir, readFile, stat} from 'node:fs/promises';
 import {basename, dirname, extname, isAbsolute, join, resolve, sep} from 'node:path';
 import {glob} from 'tinyglobby';
 import type {DatasetProblem} from '../../shared/dataset.js';
 import {type DataYaml, parseDataYaml} from './dataYaml.js';
+import {inParallel} from './inParallel.js';
 import {problem} from './problems.js';
 
 export type SplitName = 'train' | 'val';
@@ -28,8 +30,17 @@ export interface SourceFiles {
 const READABLE = new Set(['.jpg', '.jpeg', '.png', '.webp']);
 const OTHER_IMAGES = new Set(['.bmp', '.tif', '.tiff', '.gif', '.heic', '.dng', '.avif', '.pfm', '.mpo']);
 
-/** Reads a data.yaml and finds its files. Paths are resolved against the yaml's own folder. Problems of the whole set come back instead. */
-export async function findSourceFiles(yamlPath: string): Promise<SourceFiles | {readonly problems: readonly DatasetProblem[]}> {
+/** Looks at files and folders under way at once. Libuv's threads take four of them at a time, or what UV_THREADPOOL_SIZE says. */
+const LOOKS_IN_FLIGHT = 64;
+
+/**
+ * Reads a data.yaml and finds its files. Paths are resolved against the yaml's own folder. Problems of the whole set come back instead.
+ * Throws when `signal` aborts: a large data set takes minutes.
+ */
+export async function findSourceFiles(
+  yamlPath: string,
+  signal: AbortSignal,
+): Promise<SourceFiles | {readonly problems: readonly DatasetProblem[]}> {
   const text = await readText(yamlPath);
   if (text === undefined)
     return {problems: [problem('yaml_missing', yamlPath, 0, "cannot be read on the coordinator's machine; check the path")]};
@@ -37,11 +48,11 @@ export async function findSourceFiles(yamlPath: string): Promise<SourceFiles | {
   if ('problems' in parsed) return parsed;
   const {yaml} = parsed;
 
-  const [train, val] = await Promise.all(SPLIT_NAMES.map(split => findSplit(yaml, split, yamlPath)));
+  const [train, val] = await Promise.all(SPLIT_NAMES.map(split => findSplit(yaml, split, yamlPath, signal)));
   const problems = [...train!.problems, ...val!.problems];
   if (problems.some(found => found.code === 'split_missing' || found.code === 'split_empty')) return {problems};
   const splits = {train: train!.images, val: val!.images};
-  return {names: yaml.names, splits, problems, fingerprint: await fingerprint(text, [...splits.train, ...splits.val])};
+  return {names: yaml.names, splits, problems, fingerprint: await fingerprint(text, [...splits.train, ...splits.val], signal)};
 }
 
 interface FoundSplit {
@@ -49,9 +60,9 @@ interface FoundSplit {
   readonly problems: DatasetProblem[];
 }
 
-async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string): Promise<FoundSplit> {
+async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string, signal: AbortSignal): Promise<FoundSplit> {
   const base = resolve(dirname(yamlPath), yaml.path);
-  const found = await Promise.all(yaml[split].map(entry => findEntry(resolve(base, entry), yamlPath, split)));
+  const found = await Promise.all(yaml[split].map(entry => findEntry(resolve(base, entry), yamlPath, split, signal)));
   const problems = found.flatMap(part => part.problems);
   const images = [...new Map(found.flatMap(part => part.images).map(image => [image.path, image])).values()];
   images.sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -62,10 +73,10 @@ async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string): Pr
 }
 
 /** One entry of a split: a folder (searched through), a text file of paths, or a glob. */
-async function findEntry(entry: string, yamlPath: string, split: SplitName): Promise<FoundSplit> {
-  const info = await stat(entry).catch(() => undefined);
+async function findEntry(entry: string, yamlPath: string, split: SplitName, signal: AbortSignal): Promise<FoundSplit> {
+  const info = await statOrAbsent(entry);
   if (info?.isDirectory()) return sortOut(await filesBelow(entry), entry);
-  if (info?.isFile() && extname(entry).toLowerCase() === '.txt') return imagesListedIn(entry);
+  if (info?.isFile() && extname(entry).toLowerCase() === '.txt') return imagesListedIn(entry, signal);
   if (/[*?[\]{}]/.test(entry)) {
     const files = await glob(entry, {absolute: true, expandDirectories: false});
     if (files.length > 0) return sortOut(files, undefined);
@@ -103,19 +114,16 @@ async function labelsWithoutImage(folder: string, images: readonly ImageFile[]):
     );
 }
 
-async function imagesListedIn(listPath: string): Promise<FoundSplit> {
+async function imagesListedIn(listPath: string, signal: AbortSignal): Promise<FoundSplit> {
   const images: ImageFile[] = [];
   const problems: DatasetProblem[] = [];
-  const lines = ((await readText(listPath)) ?? '').split('\n');
-  for (const [i, raw] of lines.entries()) {
-    const line = raw.trim();
-    if (line === '') continue;
-    const path = isAbsolute(line) ? line : resolve(dirname(listPath), line);
-    const there = await stat(path).then(
-      info => info.isFile(),
-      () => false,
-    );
-    if (!there) problems.push(problem('missing_image', listPath, i + 1, `${line} is listed, but not there`));
+  const lines = ((await readText(listPath)) ?? '').split('\n').map(line => line.trim());
+  const listed = [...lines.entries()].filter(([, line]) => line !== '');
+  const pathOf = (line: string): string => (isAbsolute(line) ? line : resolve(dirname(listPath), line));
+  const infos = await inParallel(listed, LOOKS_IN_FLIGHT, signal, ([, line]) => statOrAbsent(pathOf(line)));
+  for (const [at, [i, line]] of listed.entries()) {
+    const path = pathOf(line);
+    if (!infos[at]?.isFile()) problems.push(problem('missing_image', listPath, i + 1, `${line} is listed, but not there`));
     else if (!READABLE.has(extname(path).toLowerCase()))
       problems.push(problem('unsupported_image', listPath, i + 1, `${line} is not JPEG, PNG or WebP`));
     else images.push({path, labelPath: labelPathOf(path)});
@@ -132,15 +140,16 @@ export function labelPathOf(imagePath: string): string {
   return `${withoutExtension.slice(0, at)}${sep}labels${sep}${withoutExtension.slice(at + marker.length)}.txt`;
 }
 
-async function fingerprint(yamlText: string, images: readonly ImageFile[]): Promise<string> {
+async function fingerprint(yamlText: string, images: readonly ImageFile[], signal: AbortSignal): Promise<string> {
+  const paths = images.flatMap(image => [image.path, image.labelPath]);
+  const infos = await inParallel(paths, LOOKS_IN_FLIGHT, signal, statOrAbsent);
   const hash = createHash('sha256').update(yamlText);
-  for (const image of images) {
-    for (const path of [image.path, image.labelPath]) {
-      const info = await stat(path).catch(() => undefined);
-      hash.update(`\0${path}\0${info?.size ?? -1}\0${info?.mtimeMs ?? -1}`);
-    }
-  }
+  for (const [i, path] of paths.entries()) hash.update(`\0${path}\0${infos[i]?.size ?? -1}\0${infos[i]?.mtimeMs ?? -1}`);
   return hash.digest('hex');
+}
+
+function statOrAbsent(path: string): Promise<Stats | undefined> {
+  return stat(path).catch(() => undefined);
 }
 
 async function readText(path: string): Promise<string | undefined> {

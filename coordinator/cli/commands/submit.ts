@@ -1,4 +1,5 @@
 import {randomUUID} from 'node:crypto';
+import {isAbsolute} from 'node:path';
 import type {Command} from 'commander';
 import {stringify} from 'yaml';
 import {DomainError, invalid} from '../../../shared/errors.js';
@@ -9,6 +10,7 @@ import type {Cli} from '../cli.js';
 import {usageFailure} from '../failure.js';
 import {assembleSpec} from '../jobFile.js';
 import {type Format, itemLines, outputOption} from '../output.js';
+import {registering} from '../registration.js';
 import {printable} from '../render/style.js';
 import {watchJob} from '../watch/watchJob.js';
 import {command, withConnection, withExamples} from './shared.js';
@@ -61,7 +63,11 @@ async function run(cli: Cli, words: readonly string[], flags: SubmitFlags): Prom
   const clients = cli.connect({...flags});
   if (flags.dryRun) return dryRun(cli, spec, (await clients.jobs.createJob({spec: jobSpecToProto(spec), validateOnly: true})).spec);
   const requestId = flags.requestId ?? randomUUID();
-  const job = await clients.jobs.createJob({spec: jobSpecToProto(spec), requestId});
+  const job = await registering(cli, {
+    source: isAbsolute(spec.data) ? spec.data : undefined,
+    call: options => clients.jobs.createJob({spec: jobSpecToProto(spec), requestId}, options),
+    ifUnknown: `the job may exist all the same: \`tenfold ps\` shows it; the same command with --request-id ${requestId} never makes a second one`,
+  });
   const lines = (item: Job): string[] => [item.name];
   cli.print(...itemLines(flags.output, job, {nameOf: ({name}) => name, toJson: Job.toJSON, lines}));
   if (flags.watch) {
