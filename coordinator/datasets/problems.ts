@@ -12,6 +12,7 @@ const TABLE = {
   missing_image: {severity: 'error', scope: 'sample'},
   unreadable_image: {severity: 'error', scope: 'sample'},
   unsupported_image: {severity: 'error', scope: 'sample'},
+  label_unreadable: {severity: 'error', scope: 'sample'},
   label_malformed: {severity: 'error', scope: 'sample'},
   label_out_of_range: {severity: 'error', scope: 'sample'},
   class_out_of_range: {severity: 'error', scope: 'sample'},
