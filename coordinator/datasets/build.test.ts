@@ -1,4 +1,4 @@
-import {mkdir, mkdtemp, rm, writeFile} from 'node:fs/promises';
+import {mkdir, mkdtemp, rename, rm, symlink, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import sharp from 'sharp';
@@ -144,4 +144,20 @@ test('a set without any box is refused: most likely the labels lie elsewhere', a
   await write('images/train/a.jpg', await jpeg(1));
   await write('images/val/b.jpg', await jpeg(2));
   expect(await codes()).toEqual(['no_boxes']);
+});
+
+test('folders behind links are part of the set as those behind globs are, links in circles do no harm, and broken links are told', async () => {
+  await writeGoodSet();
+  await mkdir(join(folder, 'elsewhere'));
+  for (const kind of ['images', 'labels']) {
+    await rename(join(folder, kind, 'train'), join(folder, 'elsewhere', kind));
+    await mkdir(join(folder, kind, 'train'));
+    await symlink(join(folder, 'elsewhere', kind), join(folder, kind, 'train/linked'));
+    await symlink('.', join(folder, kind, 'train/round'));
+  }
+  expect(await build()).toMatchObject({ok: true, splits: [{samples: 3, boxes: 2}, {samples: 2}]});
+  await symlink('gone.jpg', join(folder, 'images/val/x.jpg'));
+  await symlink('gone', join(folder, 'labels/val/more'));
+  await symlink('editor@host.1', join(folder, 'labels/val/.#d.txt'));
+  expect(await codes()).toEqual(['broken_link', 'broken_link']);
 });

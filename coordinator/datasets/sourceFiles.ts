@@ -1,12 +1,12 @@
 import {createHash} from 'node:crypto';
-import type {Stats} from 'node:fs';
-import {readdir, readFile, stat} from 'node:fs/promises';
+import {readFile} from 'node:fs/promises';
 import {basename, dirname, extname, isAbsolute, join, resolve, sep} from 'node:path';
 import {glob} from 'tinyglobby';
 import type {DatasetProblem} from '../../shared/dataset.js';
 import {type DataYaml, parseDataYaml} from './dataYaml.js';
+import {type FoundFiles, filesBelow, LOOKS_IN_FLIGHT, statOrAbsent} from './filesBelow.js';
 import {inParallel} from './inParallel.js';
-import {problem} from './problems.js';
+import {isSkippable, problem} from './problems.js';
 
 export type SplitName = 'train' | 'val';
 export const SPLIT_NAMES: readonly SplitName[] = ['train', 'val'];
@@ -30,9 +30,6 @@ export interface SourceFiles {
 const READABLE = new Set(['.jpg', '.jpeg', '.png', '.webp']);
 const OTHER_IMAGES = new Set(['.bmp', '.tif', '.tiff', '.gif', '.heic', '.dng', '.avif', '.pfm', '.mpo']);
 
-/** Looks at files and folders under way at once. Libuv's threads take four of them at a time, or what UV_THREADPOOL_SIZE says. */
-const LOOKS_IN_FLIGHT = 64;
-
 /**
  * Reads a data.yaml and finds its files. Paths are resolved against the yaml's own folder. Problems of the whole set come back instead.
  * Throws when `signal` aborts: a large data set takes minutes.
@@ -50,7 +47,7 @@ export async function findSourceFiles(
 
   const [train, val] = await Promise.all(SPLIT_NAMES.map(split => findSplit(yaml, split, yamlPath, signal)));
   const problems = [...train!.problems, ...val!.problems];
-  if (problems.some(found => found.code === 'split_missing' || found.code === 'split_empty')) return {problems};
+  if (problems.some(found => !isSkippable(found))) return {problems};
   const splits = {train: train!.images, val: val!.images};
   return {names: yaml.names, splits, problems, fingerprint: await fingerprint(text, [...splits.train, ...splits.val], signal)};
 }
@@ -75,22 +72,23 @@ async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string, sig
 /** One entry of a split: a folder (searched through), a text file of paths, or a glob. */
 async function findEntry(entry: string, yamlPath: string, split: SplitName, signal: AbortSignal): Promise<FoundSplit> {
   const info = await statOrAbsent(entry);
-  if (info?.isDirectory()) return sortOut(await filesBelow(entry), entry);
+  if (info?.isDirectory()) return imagesBelow(entry, signal);
   if (info?.isFile() && extname(entry).toLowerCase() === '.txt') return imagesListedIn(entry, signal);
   if (/[*?[\]{}]/.test(entry)) {
     const files = await glob(entry, {absolute: true, expandDirectories: false});
-    if (files.length > 0) return sortOut(files, undefined);
+    if (files.length > 0) return sortOut(files);
   }
   return {images: [], problems: [problem('split_missing', yamlPath, 0, `${split} names ${entry}, which is not there`)]};
 }
 
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, {recursive: true, withFileTypes: true});
-  return entries.filter(entry => entry.isFile() || entry.isSymbolicLink()).map(entry => join(entry.parentPath ?? entry.path, entry.name));
+async function imagesBelow(folder: string, signal: AbortSignal): Promise<FoundSplit> {
+  const found = await filesBelow(folder, signal);
+  const {images, problems} = sortOut(found.files);
+  return {images, problems: [...notReached(found), ...problems, ...(await labelsWithoutImage(folder, images, signal))]};
 }
 
-/** Takes the images out of a list of files; tells of images that no trainer reads, and of label files whose image is missing. */
-async function sortOut(files: readonly string[], folder: string | undefined): Promise<FoundSplit> {
+/** Takes the images out of a list of files, and tells of those that no trainer reads. */
+function sortOut(files: readonly string[]): FoundSplit {
   const images: ImageFile[] = [];
   const problems: DatasetProblem[] = [];
   for (const path of files) {
@@ -99,19 +97,34 @@ async function sortOut(files: readonly string[], folder: string | undefined): Pr
     if (OTHER_IMAGES.has(extension))
       problems.push(problem('unsupported_image', path, 0, `${extension} is not read; convert it to JPEG, PNG or WebP`));
   }
-  if (folder !== undefined) problems.push(...(await labelsWithoutImage(folder, images)));
   return {images, problems};
 }
 
-async function labelsWithoutImage(folder: string, images: readonly ImageFile[]): Promise<DatasetProblem[]> {
+/** Folders that cannot be listed, and broken links that may stand for an image, a label file or a folder of them. */
+function notReached({brokenLinks, unlisted}: FoundFiles): DatasetProblem[] {
+  const matters = (path: string): boolean =>
+    !basename(path).startsWith('.') && (['', '.txt'].includes(extname(path)) || READABLE.has(extname(path).toLowerCase()));
+  const folders = unlisted.map(({folder, code}) =>
+    problem('folder_unreadable', folder, 0, `cannot be listed (${code}); may the coordinator read it?`),
+  );
+  const links = brokenLinks
+    .filter(matters)
+    .map(path => problem('broken_link', path, 0, 'is a link that leads nowhere; restore what it names, or remove the link'));
+  return [...folders, ...links];
+}
+
+/** Problems of the label folder that belongs to a folder of images: label files whose image is missing, and what cannot be reached. */
+async function labelsWithoutImage(folder: string, images: readonly ImageFile[], signal: AbortSignal): Promise<DatasetProblem[]> {
   const labelFolder = dirname(labelPathOf(join(folder, 'x.jpg')));
-  const labels = (await filesBelow(labelFolder).catch(() => [])).filter(path => path.endsWith('.txt') && labelFolder !== folder);
+  if (labelFolder === folder || (await statOrAbsent(labelFolder)) === undefined) return [];
+  const found = await filesBelow(labelFolder, signal);
   const known = new Set(images.map(image => image.labelPath));
-  return labels
-    .filter(path => !known.has(path) && basename(path) !== 'classes.txt')
+  const orphans = found.files
+    .filter(path => path.endsWith('.txt') && !known.has(path) && basename(path) !== 'classes.txt')
     .map(path =>
       problem('missing_image', path, 0, `there are labels, but no image for them in ${folder}; restore the image or remove the label file`),
     );
+  return [...notReached(found), ...orphans];
 }
 
 async function imagesListedIn(listPath: string, signal: AbortSignal): Promise<FoundSplit> {
@@ -146,10 +159,6 @@ async function fingerprint(yamlText: string, images: readonly ImageFile[], signa
   const hash = createHash('sha256').update(yamlText);
   for (const [i, path] of paths.entries()) hash.update(`\0${path}\0${infos[i]?.size ?? -1}\0${infos[i]?.mtimeMs ?? -1}`);
   return hash.digest('hex');
-}
-
-function statOrAbsent(path: string): Promise<Stats | undefined> {
-  return stat(path).catch(() => undefined);
 }
 
 async function readText(path: string): Promise<string | undefined> {
