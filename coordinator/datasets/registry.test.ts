@@ -97,3 +97,16 @@ test('of very many problems the caller hears those that matter most, and how man
     problem: {fields: [{message: expect.stringContaining('split_missing')}, ...new Array(9).fill({}), {message: 'and 21 more problems'}]},
   });
 });
+
+test('a source that was registered without its bad samples is that data set for whoever does not say otherwise', async () => {
+  const source = await writeSet('bccd');
+  await writeFile(join(folder, 'bccd/labels/train/0000.txt'), '0 0.5 0.5 0.2 9\n');
+  const lenient = await registry().create({id: 'lenient', source, requestId: 'r1', skipBadSamples: true}, never);
+  expect(await outcomes(registry(), 'lenient')).toMatchObject([{state: 'ready'}]);
+  expect((await registry().create({source, requestId: 'r2'}, never)).id).toBe(lenient.id);
+  const strict = await registry().create({source, requestId: 'r3', skipBadSamples: false}, never);
+  expect(strict.id).toBe('bccd');
+  // It may yet fail, and does.
+  expect((await registry().create({source, requestId: 'r4'}, never)).id).toBe(lenient.id);
+  expect(await outcomes(registry(), 'bccd')).toMatchObject([{state: 'failed'}]);
+});

@@ -24,6 +24,7 @@ export interface CreateDataset {
   readonly id?: string;
   readonly source: string;
   readonly requestId: string;
+  /** Undefined: no matter, where the source is registered already; else as if false. */
   readonly skipBadSamples?: boolean;
 }
 
@@ -92,16 +93,20 @@ export class DatasetRegistry {
     throw invalid(...fieldsOf(files.problems));
   }
 
-  private sameAsBefore({id, source, skipBadSamples = false}: CreateDataset, {fingerprint}: SourceFiles): DatasetRecord | undefined {
-    const records = [...this.parts.state.datasets.values()].map(({value}) => value);
-    return records.find(
-      record =>
-        record.source === source &&
-        record.fingerprint === fingerprint &&
-        record.skipBadSamples === skipBadSamples &&
-        record.status.state !== 'failed' &&
-        (id === undefined || record.id === id),
-    );
+  /** Without a word about bad samples, one that is ready is better than one that may yet fail, and a whole one than one that lacks some. */
+  private sameAsBefore({id, source, skipBadSamples}: CreateDataset, {fingerprint}: SourceFiles): DatasetRecord | undefined {
+    const same = [...this.parts.state.datasets.values()]
+      .map(({value}) => value)
+      .filter(
+        record =>
+          record.source === source &&
+          record.fingerprint === fingerprint &&
+          (skipBadSamples === undefined || record.skipBadSamples === skipBadSamples) &&
+          record.status.state !== 'failed' &&
+          (id === undefined || record.id === id),
+      );
+    const rank = ({status, skipBadSamples}: DatasetRecord): number => 2 * Number(status.state !== 'ready') + Number(skipBadSamples);
+    return same.sort((a, b) => rank(a) - rank(b))[0];
   }
 
   private async store(request: CreateDataset, {fingerprint}: SourceFiles): Promise<DatasetRecord> {

@@ -5,7 +5,7 @@ import {Dataset, DatasetState, VerifyDatasetResponse} from '../../../shared/gen/
 import type {Cli, Clients} from '../cli.js';
 import {EXIT} from '../exitCodes.js';
 import {CommandFailure} from '../failure.js';
-import {resolveData} from '../jobFile.js';
+import {dataYamlAt} from '../jobFile.js';
 import {type Format, itemLines, listLines, outputOption} from '../output.js';
 import {registering} from '../registration.js';
 import {datasetLines, datasetListing} from '../render/datasets.js';
@@ -36,7 +36,7 @@ function add(cli: Cli): Command {
     .addOption(outputOption());
   withExamples(add, ['tenfold dataset add /data/defects/data.yaml', ''], ['tenfold dataset add bccd --name bccd --skip-bad-samples', '']);
   return withConnection(add).action(async (given: string, flags: AddFlags) => {
-    const source = resolveData(given.includes('/') ? given : `./${given}`, cli.around.cwd);
+    const source = dataYamlAt(given, cli.around.cwd);
     const clients = cli.connect({...flags});
     const request = {datasetId: flags.name ?? '', source, requestId: randomUUID(), skipBadSamples: flags.skipBadSamples ?? false};
     const created = await registering(cli, {

@@ -43,7 +43,8 @@ export function submitCommand(cli: Cli): Command {
 
 const SPEC_HELP = `
 Keys:
-  data      a registered data set (datasets/ID), or a data.yaml on the coordinator's machine, or its folder
+  data      a registered data set (datasets/ID), or a data.yaml on the coordinator's machine, or its folder (./datasets/X
+            for one in a folder datasets)
   model     yolov5, yolov8 (n, s, m, l, x) or yolov10 (n, s, m, b, l, x), as yolov8n; or a model yaml of your own
   gpus      devices to train on (GPUs, or CPU slots where there are none)
   name, project, priority (0 to 100, 50 unless set)
