@@ -33,3 +33,12 @@ test('a caller who has gone while the data set was looked at has no job', async 
   expect([...rig.state.jobs.keys()]).toEqual([]);
   expect(await createJob(parts(), request('r'), never)).toMatch(/^yolov8n-/);
 });
+
+test('a request that is repeated gives its job again, and is refused when it asks for another one', async () => {
+  const id = await createJob(parts(), request('r'), never);
+  expect(await createJob(parts(), request('r'), never)).toBe(id);
+  await expect(createJob(parts(), request('r', {resources: {gpus: 2}}), never)).rejects.toMatchObject({
+    problem: {kind: 'alreadyExists', name: `jobs/${id}`, message: expect.stringContaining('with another spec')},
+  });
+  expect(rig.state.jobs.size).toBe(1);
+});

@@ -28,7 +28,7 @@ export function submitCommand(cli: Cli): Command {
     .argument('[key=value...]', 'parts of the spec; they win over the file')
     .option('-f, --file <job.yaml>', 'the spec, in YAML or JSON')
     .option('-w, --watch', 'show it until it ends; the exit code is 0 when it succeeds and 5 when it does not')
-    .option('--dry-run', 'only check the spec, and print it whole with its defaults')
+    .option('--dry-run', 'only check the spec, and print it whole with its defaults, as YAML (or JSON with -o json)')
     .option('--request-id <id>', 'for scripts that repeat a submission: the same id never makes a second job')
     .addOption(outputOption());
   withExamples(
@@ -60,9 +60,13 @@ The same in a file:
 `;
 
 async function run(cli: Cli, words: readonly string[], flags: SubmitFlags): Promise<void> {
+  if (flags.dryRun && flags.output === 'name') throw usageFailure('a dry run makes no job, and has no name to print');
   const spec = readSpec(cli, words, flags.file);
   const clients = cli.connect({...flags});
-  if (flags.dryRun) return dryRun(cli, spec, (await clients.jobs.createJob({spec: jobSpecToProto(spec), validateOnly: true})).spec);
+  if (flags.dryRun) {
+    const checked = await clients.jobs.createJob({spec: jobSpecToProto(spec), validateOnly: true});
+    return dryRun(cli, flags.output, checked.spec === undefined ? spec : jobSpecCandidate(checked.spec));
+  }
   const requestId = flags.requestId ?? randomUUID();
   const job = await registering(cli, {
     source: isAbsolute(spec.data) ? spec.data : undefined,
@@ -94,7 +98,8 @@ function readSpec(cli: Cli, words: readonly string[], file: string | undefined):
   return parsed.spec;
 }
 
-function dryRun(cli: Cli, spec: JobSpec, answered: Job['spec']): void {
-  cli.print(stringify(answered === undefined ? spec : jobSpecCandidate(answered)).trimEnd());
+/** In the form of a job file: YAML, or JSON when that is asked for. */
+function dryRun(cli: Cli, format: Format, spec: object): void {
+  cli.print(format === 'json' ? JSON.stringify(spec, undefined, 2) : stringify(spec).trimEnd());
   cli.note(cli.errStyle.dim('the spec is fine; nothing was submitted'));
 }

@@ -4787,7 +4787,7 @@ export const JobServiceDefinition = {
   methods: {
     /**
      * Validates the spec (every problem at once, as BadRequest field violations), stores the job, and only then answers.
-     * The same request_id gives the same job again.
+     * The same request_id gives the same job again; with another spec it is refused (ALREADY_EXISTS).
      */
     createJob: {
       name: "CreateJob",
@@ -4880,7 +4880,7 @@ export const JobServiceDefinition = {
 export interface JobServiceImplementation<CallContextExt = {}> {
   /**
    * Validates the spec (every problem at once, as BadRequest field violations), stores the job, and only then answers.
-   * The same request_id gives the same job again.
+   * The same request_id gives the same job again; with another spec it is refused (ALREADY_EXISTS).
    */
   createJob(request: CreateJobRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Job>>;
   getJob(request: GetJobRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Job>>;
@@ -4920,7 +4920,7 @@ export interface JobServiceImplementation<CallContextExt = {}> {
 export interface JobServiceClient<CallOptionsExt = {}> {
   /**
    * Validates the spec (every problem at once, as BadRequest field violations), stores the job, and only then answers.
-   * The same request_id gives the same job again.
+   * The same request_id gives the same job again; with another spec it is refused (ALREADY_EXISTS).
    */
   createJob(request: DeepPartial<CreateJobRequest>, options?: CallOptions & CallOptionsExt): Promise<Job>;
   getJob(request: DeepPartial<GetJobRequest>, options?: CallOptions & CallOptionsExt): Promise<Job>;
