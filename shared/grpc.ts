@@ -79,7 +79,7 @@ interface PatienceOptions {
   /** How long a unary call is tried again while nobody answers. */
   readonly patienceMs?: number;
   /** It is tried again: people may want to know what takes so long. */
-  readonly onRetry?: () => void;
+  readonly onRetry?: (error: ClientError) => void;
 }
 
 /** What a caller may say about one call. */
@@ -106,7 +106,7 @@ const patientUnaryCalls: ClientMiddleware<PatienceOptions, DeadlineOptions> = as
       const isAway = error instanceof ClientError && error.code === Status.UNAVAILABLE;
       awaySince ??= performance.now();
       if (!isAway || performance.now() - awaySince + waitMs > patienceMs) throw error;
-      onRetry?.();
+      onRetry?.(error);
       await systemClock.sleep(waitMs, options.signal);
     }
   }

@@ -1,4 +1,4 @@
-import {problemOf} from '../../shared/errors.js';
+import {problemOf, wasAnswered} from '../../shared/errors.js';
 import type {Cli} from './cli.js';
 import {EXIT} from './exitCodes.js';
 import {CommandFailure} from './failure.js';
@@ -25,8 +25,11 @@ export async function registering<T>(cli: Cli, {source, call, ifUnknown}: Regist
     return await call({deadline: DEADLINE_MS, signal: cli.signal});
   } catch (error) {
     if (cli.signal.aborted) throw new CommandFailure(EXIT.interrupted, '', ifUnknown);
-    if (problemOf(error).kind !== 'timeout') throw error;
-    throw new CommandFailure(EXIT.unavailable, `the coordinator at ${cli.address} did not answer in time`, ifUnknown);
+    const {kind, message} = problemOf(error);
+    const isLate = kind === 'timeout';
+    // It answered that it does not know either: etcd, say, took the record and did not say so.
+    if (!isLate && !(kind === 'unavailable' && wasAnswered(error))) throw error;
+    throw new CommandFailure(EXIT.unavailable, isLate ? `the coordinator at ${cli.address} did not answer in time` : message, ifUnknown);
   } finally {
     clearTimeout(timer);
   }

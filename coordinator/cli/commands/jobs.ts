@@ -1,8 +1,9 @@
 import type {Command} from 'commander';
 import {invalid} from '../../../shared/errors.js';
 import {Job, JobState} from '../../../shared/gen/tenfold/v1/job.js';
-import {isFinal} from '../../../shared/wire/job.js';
+import {isFinal, jobStateName} from '../../../shared/wire/job.js';
 import type {Cli, Clients} from '../cli.js';
+import {describeFailure} from '../failure.js';
 import {type Format, itemLines, listLines, outputOption} from '../output.js';
 import {plural, showClock, showDate} from '../render/figures.js';
 import {jobLines, jobListing} from '../render/jobs.js';
@@ -111,12 +112,22 @@ function cancel(cli: Cli): Command {
   withExamples(cancel, ['tenfold cancel defects-s-7f3a --wait', '']);
   return withConnection(cancel).action(async (names: string[], flags: {wait?: boolean}) => {
     const clients = cli.connect(flags);
-    for (const name of names.map(given => resourceName('jobs', given))) {
-      const job = await clients.jobs.cancelJob({name});
-      if (flags.wait) await untilEnded(cli, clients, name);
+    const jobs: Job[] = [];
+    for (const given of names) {
+      try {
+        jobs.push(await clients.jobs.cancelJob({name: resourceName('jobs', given)}));
+      } catch (error) {
+        // The others are meant all the same; the worst is how the command ends.
+        const {lines, exitCode} = describeFailure(error, cli.address, cli.errStyle);
+        cli.note(...lines);
+        if (exitCode > cli.exitCode) cli.exitCode = exitCode;
+      }
+    }
+    for (const {name, state} of jobs) {
+      if (flags.wait && !isFinal(state)) await untilEnded(cli, clients, name);
       cli.note(
-        isFinal(job.state) && !job.cancelRequested
-          ? `${name} had ended already`
+        isFinal(state)
+          ? `${name} had ended already (${jobStateName(state)})`
           : flags.wait
             ? `${name} has ended`
             : `${name} is being cancelled`,
