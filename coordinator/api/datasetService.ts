@@ -36,6 +36,7 @@ export class DatasetService implements pb.DatasetServiceImplementation {
       purpose: 'ListDatasets',
       subject: '',
       keyOf: ({value}) => value.id,
+      bytesOf: ({value}) => JSON.stringify(value).length,
       isAfter: ({value}, key) => value.id > key,
     });
     return {datasets: page.map(dataset => this.view(dataset)), nextPageToken};

@@ -1,7 +1,14 @@
 import {ClientError, Status} from 'nice-grpc';
 import {RetryInfo, RichClientError} from 'nice-grpc-error-details';
 import {describe, expect, it} from 'vitest';
-import {Job, type JobServiceClient, JobState, type WatchJobResponse} from '../../../shared/gen/tenfold/v1/job.js';
+import {
+  Job,
+  type JobServiceClient,
+  JobState,
+  type ListJobsRequest,
+  type ListJobsResponse,
+  type WatchJobResponse,
+} from '../../../shared/gen/tenfold/v1/job.js';
 import {Cli, type Clients} from '../cli.js';
 import {runCommand} from '../run.js';
 
@@ -40,6 +47,23 @@ describe('cancel', () => {
 
   it('of a job that ended long ago says so', async () => {
     expect(await run(['cancel', 'old'], {cancelJob})).toMatchObject({code: 0, err: 'jobs/old had ended already (CANCELLED)\n'});
+  });
+});
+
+describe('ps', () => {
+  const asked: Partial<ListJobsRequest>[] = [];
+  const old = job('jobs/old', JobState.JOB_STATE_SUCCEEDED);
+  const listJobs = async (request: Partial<ListJobsRequest>): Promise<ListJobsResponse> => {
+    asked.push(request);
+    return {jobs: request.endedAfter === undefined ? [old] : [], nextPageToken: ''};
+  };
+
+  it('asks for what runs or ended lately alone, and says where the others are', async () => {
+    const {out, err} = await run(['ps'], {listJobs});
+    expect(out).toBe('');
+    expect(err).toContain('`tenfold ps --all` shows older ones');
+    expect(Date.now() - asked[0]!.endedAfter!.getTime()).toBeGreaterThan(86_390_000);
+    expect((await run(['ps', '--all', '-o', 'name'], {listJobs})).out).toBe('jobs/old\n');
   });
 });
 
