@@ -1,4 +1,4 @@
-import {mkdir, mkdtemp, rm, writeFile} from 'node:fs/promises';
+import {mkdir, mkdtemp, rm, symlink, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import sharp from 'sharp';
@@ -33,6 +33,11 @@ test('a picture has the size that it is shown with, as the trainer has it', asyn
 test('labels that are missing mean background, those that cannot be read are told', async () => {
   const image = await picture('a.jpg');
   expect(await readSample(image, 1)).toMatchObject({sample: {boxes: []}, problems: []});
+  await symlink('gone.txt', image.labelPath);
+  expect((await readSample(image, 1)).problems).toMatchObject([
+    {code: 'label_unreadable', message: expect.stringContaining('leads nowhere')},
+  ]);
+  await rm(image.labelPath);
   // Reading a folder fails with EISDIR, for root too.
   await mkdir(image.labelPath);
   const {sample, problems} = await readSample(image, 1);

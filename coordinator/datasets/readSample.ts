@@ -1,5 +1,5 @@
 import {createHash} from 'node:crypto';
-import {readFile} from 'node:fs/promises';
+import {lstat, readFile} from 'node:fs/promises';
 import sharp from 'sharp';
 import type {DatasetProblem} from '../../shared/dataset.js';
 import {type Box, parseLabels} from './labels.js';
@@ -44,8 +44,18 @@ async function labelText({labelPath}: ImageFile): Promise<{text: string} | {wron
     return {text: await readFile(labelPath, 'utf8')};
   } catch (error) {
     const {code, message} = error as NodeJS.ErrnoException;
-    return code === 'ENOENT' ? {text: ''} : {wrong: `cannot be read: ${message}; mend that, or leave bad samples out`};
+    if (code === 'ENOENT' && !(await isLink(labelPath))) return {text: ''};
+    return {
+      wrong: `${code === 'ENOENT' ? 'is a link that leads nowhere' : `cannot be read: ${message}`}; mend that, or leave bad samples out`,
+    };
   }
+}
+
+function isLink(path: string): Promise<boolean> {
+  return lstat(path).then(
+    info => info.isSymbolicLink(),
+    () => false,
+  );
 }
 
 async function decodedSize(bytes: Buffer): Promise<{width: number; height: number} | {wrong: string}> {

@@ -100,10 +100,10 @@ function sortOut(files: readonly string[]): FoundSplit {
   return {images, problems};
 }
 
-/** Folders that cannot be listed, and broken links that may stand for an image, a label file or a folder of them. */
+/** Folders that cannot be listed, and broken links that may stand for an image or a folder; label files are looked at with their images. */
 function notReached({brokenLinks, unlisted}: FoundFiles): DatasetProblem[] {
   const matters = (path: string): boolean =>
-    !basename(path).startsWith('.') && (['', '.txt'].includes(extname(path)) || READABLE.has(extname(path).toLowerCase()));
+    !basename(path).startsWith('.') && (extname(path) === '' || READABLE.has(extname(path).toLowerCase()));
   const folders = unlisted.map(({folder, code}) =>
     problem('folder_unreadable', folder, 0, `cannot be listed (${code}); may the coordinator read it?`),
   );
