@@ -2,7 +2,7 @@ import * as path from 'node:path';
 import {ConfigError, type ConfigProblem, type Folders, resolveSettings, type Sources, setting} from '../shared/config.js';
 import {LOG_LEVELS, type LogLevel} from '../shared/logLevel.js';
 import {duration, filePath, type HostPort, hostPort, listOf, oneOf, showHostPort, text, wholeNumber} from '../shared/settings.js';
-import type {ServerTlsFiles} from '../shared/tls.js';
+import {pairOf, type ServerTlsFiles} from '../shared/tls.js';
 import type {RateLimit} from './api/rateCap.js';
 import {DEFAULT_POLICY, type Policy} from './core/snapshot.js';
 
@@ -125,19 +125,6 @@ export function resolveCoordinatorConfig(sources: Sources, folders: Folders): Co
     logLevel: values.logLevel,
     logFormat: values.logFormat,
   };
-}
-
-function pairOf(
-  cert: string | undefined,
-  key: string | undefined,
-  certFlag: string,
-  keyFlag: string,
-  problems: ConfigProblem[],
-): {cert: string; key: string} | undefined {
-  if (cert !== undefined && key !== undefined) return {cert, key};
-  if (cert !== undefined) problems.push({where: certFlag, message: `needs ${keyFlag}, its private key`});
-  if (key !== undefined) problems.push({where: keyFlag, message: `needs ${certFlag}, its certificate`});
-  return undefined;
 }
 
 /** Whether only this machine reaches the host. */

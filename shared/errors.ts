@@ -167,6 +167,11 @@ export function problemOf(error: unknown): Problem {
   }
 }
 
+/** Whether somebody answered with this status: our own UNAVAILABLE says when to come again, and that of a broken connection does not. */
+export function wasAnswered(error: unknown): boolean {
+  return error instanceof RichClientError && error.extra.some(({$type}) => $type === 'google.rpc.RetryInfo');
+}
+
 type Details = RichClientError['extra'];
 
 function fieldsOf(details: Details): FieldProblem[] {

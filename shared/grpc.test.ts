@@ -1,7 +1,9 @@
 import {connect} from 'node:http2';
-import {Server, ServerCredentials} from '@grpc/grpc-js';
+import {credentials, Server, ServerCredentials} from '@grpc/grpc-js';
+import {createServer, ServerError, Status} from 'nice-grpc';
 import {afterEach, expect, it} from 'vitest';
-import {enlargeReceiveWindows, serverOptions} from './grpc.js';
+import {JobServiceDefinition, type JobServiceImplementation} from './gen/tenfold/v1/job.js';
+import {clientFactory, enlargeReceiveWindows, openChannel, serverOptions} from './grpc.js';
 
 let server: Server | undefined;
 afterEach(() => server?.forceShutdown());
@@ -26,4 +28,25 @@ it('a server lets a peer send 8 MiB ahead, on each stream and on the connection,
   });
   session.destroy();
   expect(told).toEqual({streams: 100, stream: 8 * 1024 * 1024, connection: 8 * 1024 * 1024});
+});
+
+it('patience with a coordinator that goes away during a long call begins when it goes away', async () => {
+  let calls = 0;
+  const listJobs: JobServiceImplementation['listJobs'] = async () => {
+    if (++calls > 1) return {jobs: [], nextPageToken: 'answered'};
+    await new Promise(resolve => setTimeout(resolve, 400));
+    throw new ServerError(Status.UNAVAILABLE, 'going away');
+  };
+  const others = {get: (target: object, name: string) => Reflect.get(target, name) ?? listJobs};
+  const busy = createServer(serverOptions);
+  busy.add(JobServiceDefinition, new Proxy({listJobs}, others) as unknown as JobServiceImplementation);
+  const port = await busy.listen('127.0.0.1:0');
+  const channel = openChannel(`127.0.0.1:${port}`, credentials.createInsecure());
+  try {
+    const jobs = clientFactory.create(JobServiceDefinition, channel);
+    expect(await jobs.listJobs({}, {patienceMs: 300})).toMatchObject({nextPageToken: 'answered'});
+  } finally {
+    channel.close();
+    busy.forceShutdown();
+  }
 });

@@ -79,13 +79,13 @@ interface PatienceOptions {
   /** How long a unary call is tried again while nobody answers. */
   readonly patienceMs?: number;
   /** It is tried again: people may want to know what takes so long. */
-  readonly onRetry?: () => void;
+  readonly onRetry?: (error: ClientError) => void;
 }
 
 /** What a caller may say about one call. */
 export type ClientCallOptions = PatienceOptions & {readonly deadline?: Date | number};
 
-/** No unary call waits longer than this for its answer. */
+/** No unary call waits longer than this for its answer, unless its caller knows that it takes longer. */
 export const UNARY_DEADLINE_MS = 15_000;
 /** How long a unary call is tried again while the other side cannot be reached: longer than a coordinator takes to restart. */
 const UNAVAILABLE_PATIENCE_MS = 4000;
@@ -98,14 +98,15 @@ const patientUnaryCalls: ClientMiddleware<PatienceOptions, DeadlineOptions> = as
   if (call.requestStream) return yield* call.next(call.request, options);
   if (call.responseStream) return yield* call.next(call.request, options);
   const {patienceMs = UNAVAILABLE_PATIENCE_MS, onRetry, ...rest} = options;
-  const startedAt = performance.now();
+  let awaySince: number | undefined;
   for (let waitMs = 100; ; waitMs = Math.min(2 * waitMs, 1000)) {
     try {
       return yield* call.next(call.request, {deadline: UNARY_DEADLINE_MS, ...rest});
     } catch (error) {
       const isAway = error instanceof ClientError && error.code === Status.UNAVAILABLE;
-      if (!isAway || performance.now() - startedAt + waitMs > patienceMs) throw error;
-      onRetry?.();
+      awaySince ??= performance.now();
+      if (!isAway || performance.now() - awaySince + waitMs > patienceMs) throw error;
+      onRetry?.(error);
       await systemClock.sleep(waitMs, options.signal);
     }
   }

@@ -18,6 +18,20 @@ export interface ClientTlsFiles {
   readonly identity: {readonly cert: string; readonly key: string} | undefined;
 }
 
+/** A certificate with its private key, as two settings name them. Half a pair is a problem: without the other half it would be for nothing. */
+export function pairOf(
+  cert: string | undefined,
+  key: string | undefined,
+  certFlag: string,
+  keyFlag: string,
+  problems: ConfigProblem[],
+): {cert: string; key: string} | undefined {
+  if (cert !== undefined && key !== undefined) return {cert, key};
+  if (cert !== undefined) problems.push({where: certFlag, message: `needs ${keyFlag}, its private key`});
+  if (key !== undefined) problems.push({where: keyFlag, message: `needs ${certFlag}, its certificate`});
+  return undefined;
+}
+
 /** Throws `ConfigError` when the files do not do. Without files the server speaks plain text. */
 export function serverCredentials(files: ServerTlsFiles | undefined, now = new Date()): ServerCredentials {
   if (files === undefined) return ServerCredentials.createInsecure();

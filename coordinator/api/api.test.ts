@@ -38,13 +38,31 @@ describe('a token', () => {
 });
 
 describe('pages', () => {
-  const paging = {purpose: 'List', subject: '', keyOf: (item: string) => item, isAfter: (item: string, key: string) => item > key};
+  const paging = {
+    purpose: 'List',
+    subject: '',
+    keyOf: (item: string) => item,
+    isAfter: (item: string, key: string) => item > key,
+    bytesOf: () => 1,
+  };
 
   it('together are the list, whatever was taken away in between', () => {
     const first = pageOf(['a', 'b', 'c', 'd'], {pageSize: 2, pageToken: ''}, paging);
     expect(first.page).toEqual(['a', 'b']);
     const second = pageOf(['a', 'c', 'd'], {pageSize: 2, pageToken: first.nextPageToken}, paging);
     expect(second).toEqual({page: ['c', 'd'], nextPageToken: ''});
+  });
+
+  it('of large items have fewer of them, but at least one', () => {
+    const large = {...paging, bytesOf: (item: string) => (item === 'b' ? 3_000_000 : 400_000)};
+    const pages: (readonly string[])[] = [];
+    for (let pageToken = ''; ; ) {
+      const {page, nextPageToken} = pageOf(['a', 'b', 'c', 'd', 'e'], {pageSize: 4, pageToken}, large);
+      pages.push(page);
+      pageToken = nextPageToken;
+      if (pageToken === '') break;
+    }
+    expect(pages).toEqual([['a'], ['b'], ['c', 'd'], ['e']]);
   });
 
   it('of a negative size are refused', () => {

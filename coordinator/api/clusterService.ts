@@ -18,6 +18,7 @@ export class ClusterService implements pb.ClusterServiceImplementation {
       purpose: 'ListNodes',
       subject: '',
       keyOf: ({record}) => record.nodeId,
+      bytesOf: ({record}) => JSON.stringify(record).length,
       isAfter: ({record}, key) => record.nodeId > key,
     });
     const show = this.viewer(snapshot);

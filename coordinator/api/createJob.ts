@@ -1,5 +1,6 @@
 import {randomBytes} from 'node:crypto';
-import {DomainError, invalid} from '../../shared/errors.js';
+import {isDeepStrictEqual} from 'node:util';
+import {alreadyExists, DomainError, invalid} from '../../shared/errors.js';
 import type * as pb from '../../shared/gen/tenfold/v1/job.js';
 import type {JobRecord} from '../../shared/job.js';
 import {type JobSpec, parseJobSpec} from '../../shared/jobSpec.js';
@@ -9,13 +10,17 @@ import type {ApiParts} from './parts.js';
 
 const MAX_REQUEST_ID = 128;
 
-/** Carries out CreateJob: validates, registers the data set on the way, and stores the job once, however often it is asked for (L1). */
-export async function createJob(parts: ApiParts, request: pb.CreateJobRequest): Promise<string> {
+/**
+ * Carries out CreateJob: validates, registers the data set on the way, and stores the job once, however often it is asked for (L1).
+ * Throws, and stores no job, once `signal` tells that the caller has gone: he would ask again and have two.
+ */
+export async function createJob(parts: ApiParts, request: pb.CreateJobRequest, signal: AbortSignal): Promise<string> {
   const requestId = requestIdOf(request.requestId);
   const known = parts.state.createdBy(requestId);
-  if (known !== undefined) return known;
+  if (known !== undefined) return ofSameSpec(parts, known, parsedSpec(request.spec), request.requestId);
   const spec = checkedSpec(parts, request.spec);
-  const datasetId = await datasetOf(parts, spec, requestId);
+  const datasetId = await datasetOf(parts, spec, requestId, signal);
+  signal.throwIfAborted();
   for (;;) {
     const job = newRecord(spec, requestId, datasetId, parts.clock.now());
     const key = parts.state.keys.job(job.id);
@@ -26,18 +31,31 @@ export async function createJob(parts: ApiParts, request: pb.CreateJobRequest): 
       absent: key,
       operations: [{kind: 'put', key, value: JSON.stringify(job)}],
     });
-    if (created !== undefined) return created;
+    if (created !== undefined) return ofSameSpec(parts, created, spec, request.requestId);
   }
 }
 
 /** The whole spec with its defaults. Throws INVALID_ARGUMENT with every problem at once. */
 export function checkedSpec(parts: Pick<ApiParts, 'state'>, message: pb.JobSpec | undefined): JobSpec {
+  const spec = parsedSpec(message);
+  const problems = validateJob(spec, parts.state.datasets);
+  if (problems.length > 0) throw invalid(...problems);
+  return spec;
+}
+
+function parsedSpec(message: pb.JobSpec | undefined): JobSpec {
   if (message === undefined) throw invalid({path: 'spec', message: 'is required'});
   const parsed = parseJobSpec(jobSpecCandidate(message));
   if (!parsed.ok) throw invalid(...parsed.problems);
-  const problems = validateJob(parsed.spec, parts.state.datasets);
-  if (problems.length > 0) throw invalid(...problems);
   return parsed.spec;
+}
+
+/** The id of the job that a request made before. Throws ALREADY_EXISTS when that was another job than is asked for now. */
+function ofSameSpec({state}: ApiParts, id: string, spec: JobSpec, requestId: string): string {
+  const made = state.jobs.get(id)?.value.spec;
+  // As it was stored: without what is undefined.
+  if (made === undefined || isDeepStrictEqual(JSON.parse(JSON.stringify(spec)), JSON.parse(JSON.stringify(made)))) return id;
+  throw alreadyExists('job', `jobs/${id}`, `request id ${requestId} made jobs/${id} with another spec; a new job needs a new request id`);
 }
 
 /** Requests of different collections may bear the same id: each collection has its own. */
@@ -46,11 +64,11 @@ function requestIdOf(given: string): string {
   return `jobs.${given === '' ? randomBytes(16).toString('hex') : given}`;
 }
 
-async function datasetOf(parts: ApiParts, spec: JobSpec, requestId: string): Promise<string> {
+async function datasetOf(parts: ApiParts, spec: JobSpec, requestId: string, signal: AbortSignal): Promise<string> {
   const referred = referredDataset(spec.data);
   if (referred !== undefined) return referred;
   try {
-    return (await parts.datasets.create({source: spec.data, requestId: `${requestId}.data`})).id;
+    return (await parts.datasets.create({source: spec.data, requestId: `${requestId}.data`}, signal)).id;
   } catch (error) {
     throw asProblemOfTheJob(error);
   }

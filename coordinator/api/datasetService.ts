@@ -16,17 +16,13 @@ const MAX_REQUEST_ID = 128;
 export class DatasetService implements pb.DatasetServiceImplementation {
   constructor(private readonly parts: ApiParts) {}
 
-  async createDataset(request: pb.CreateDatasetRequest): Promise<pb.Dataset> {
+  async createDataset(request: pb.CreateDatasetRequest, {signal}: CallContext): Promise<pb.Dataset> {
     if (request.source === '') throw invalid({path: 'source', message: 'is required: the path of a data.yaml'});
     if (request.requestId.length > MAX_REQUEST_ID)
       throw invalid({path: 'request_id', message: `must not be longer than ${MAX_REQUEST_ID} characters`});
     const requestId = `datasets.${request.requestId || randomBytes(16).toString('hex')}`;
-    const {id} = await this.parts.datasets.create({
-      id: request.datasetId || undefined,
-      source: request.source,
-      requestId,
-      skipBadSamples: request.skipBadSamples,
-    });
+    const {datasetId, source, skipBadSamples} = request;
+    const {id} = await this.parts.datasets.create({id: datasetId || undefined, source, requestId, skipBadSamples}, signal);
     return this.view(this.record(`datasets/${id}`));
   }
 
@@ -40,6 +36,7 @@ export class DatasetService implements pb.DatasetServiceImplementation {
       purpose: 'ListDatasets',
       subject: '',
       keyOf: ({value}) => value.id,
+      bytesOf: ({value}) => JSON.stringify(value).length,
       isAfter: ({value}, key) => value.id > key,
     });
     return {datasets: page.map(dataset => this.view(dataset)), nextPageToken};

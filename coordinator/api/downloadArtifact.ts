@@ -1,9 +1,10 @@
 import type {FileDigest} from '../../shared/checkpoint.js';
-import {invalid, notFound} from '../../shared/errors.js';
+import {invalid, notFound, precondition, unavailable} from '../../shared/errors.js';
 import type * as pb from '../../shared/gen/tenfold/v1/job.js';
 import {CHUNK_BYTES} from '../../shared/grpc.js';
 import {fileDigestToProto, wholeNumber} from '../../shared/wire/common.js';
 import {objectKeys} from '../objectKeys.js';
+import {ObjectNotFoundError} from '../ports.js';
 import type {JobViews} from './jobViews.js';
 import type {ApiParts} from './parts.js';
 
@@ -22,8 +23,9 @@ export async function* downloadArtifact(
 ): AsyncGenerator<pb.DownloadArtifactResponse> {
   const {file, key} = findDownload(parts, views, request.name);
   const offset = wholeNumber(request.offset, 'offset');
-  if (offset > file.bytes) throw invalid({path: 'offset', message: `is beyond the end: the file has ${file.bytes} bytes`});
+  // Before the offset is judged: it may be that of another file, which this one has replaced.
   yield {file: fileDigestToProto(file), chunk: Buffer.alloc(0)};
+  if (offset > file.bytes) throw invalid({path: 'offset', message: `is beyond the end: the file has ${file.bytes} bytes`});
   if (offset === file.bytes) return;
   const stream = parts.objects.read(key, offset);
   const stop = (): void => void stream.destroy();
@@ -33,11 +35,18 @@ export async function* downloadArtifact(
       for (let at = 0; at < chunk.length; at += CHUNK_BYTES) yield {file: undefined, chunk: chunk.subarray(at, at + CHUNK_BYTES)};
     }
   } catch (error) {
-    if (!signal.aborted) throw error;
+    if (signal.aborted) return;
+    throw error instanceof ObjectNotFoundError ? replacedOrLost(request.name, file, findDownload(parts, views, request.name)) : error;
   } finally {
     signal.removeEventListener('abort', stop);
     stream.destroy();
   }
+}
+
+/** What to tell when a file's bytes are not there. Those of a running job are replaced; one that is gone makes `findDownload` throw. */
+function replacedOrLost(name: string, file: FileDigest, now: Download): Error {
+  if (now.file.sha256 !== file.sha256) return unavailable(`${name} was replaced by a newer one just now; try again`);
+  return precondition('BYTES_LOST', name, `the bytes of ${name} are no longer in the coordinator's store`);
 }
 
 function findDownload(parts: ApiParts, views: JobViews, name: string): Download {

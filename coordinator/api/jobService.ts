@@ -20,9 +20,9 @@ export class JobService implements pb.JobServiceImplementation {
     this.views = new JobViews(parts);
   }
 
-  async createJob(request: pb.CreateJobRequest): Promise<pb.Job> {
+  async createJob(request: pb.CreateJobRequest, {signal}: CallContext): Promise<pb.Job> {
     if (request.validateOnly) return pb.Job.fromPartial({spec: jobSpecToProto(checkedSpec(this.parts, request.spec))});
-    const id = await createJob(this.parts, request);
+    const id = await createJob(this.parts, request, signal);
     return this.views.view(this.views.record(`jobs/${id}`));
   }
 
@@ -31,11 +31,12 @@ export class JobService implements pb.JobServiceImplementation {
   }
 
   async listJobs(request: pb.ListJobsRequest): Promise<pb.ListJobsResponse> {
-    const jobs = [...this.parts.state.jobs.values()].filter(({value}) => isListed(value, request.states)).sort(newestFirst);
+    const jobs = [...this.parts.state.jobs.values()].filter(({value}) => isListed(value, request)).sort(newestFirst);
     const {page, nextPageToken} = pageOf(jobs, request, {
       purpose: 'ListJobs',
-      subject: [...request.states].sort((a, b) => a - b).join(','),
+      subject: [[...request.states].sort((a, b) => a - b).join(','), request.endedAfter?.toISOString() ?? ''].join(' ').trimEnd(),
       keyOf: ({value}) => sortKey(value),
+      bytesOf: ({value}) => JSON.stringify(value).length,
       isAfter: ({value}, key) => sortKey(value) < key,
     });
     return {jobs: await this.views.views(page), nextPageToken};
@@ -85,8 +86,9 @@ export class JobService implements pb.JobServiceImplementation {
 
 type Row = Versioned<JobRecord>;
 
-function isListed(job: JobRecord, states: readonly pb.JobState[]): boolean {
-  return states.length === 0 || states.includes(jobStateOf(job));
+function isListed(job: JobRecord, {states, endedAfter}: pb.ListJobsRequest): boolean {
+  if (states.length > 0 && !states.includes(jobStateOf(job))) return false;
+  return endedAfter === undefined || job.status.phase !== 'ended' || job.status.at > endedAfter.getTime();
 }
 
 function newestFirst({value: a}: Row, {value: b}: Row): number {

@@ -1,6 +1,7 @@
 import {createHash} from 'node:crypto';
 import {z} from 'zod';
 import {invalid} from '../../shared/errors.js';
+import {MAX_MESSAGE_BYTES} from '../../shared/grpc.js';
 
 /**
  * Tokens that clients carry but do not read: a small value with a checksum over what it is for, so that one that was changed, cut, or
@@ -40,7 +41,7 @@ const CHECKSUM_LENGTH = 12;
 
 const pageSchema = z.object({after: z.string()});
 
-/** A page of `items`, which are in the order of `keyOf`, after the one that the token names. */
+/** A page of `items`, which are in the order of `keyOf`, after the one that the token names; no more than a message holds. */
 export function pageOf<T>(
   items: readonly T[],
   request: {readonly pageSize: number; readonly pageToken: string},
@@ -49,6 +50,8 @@ export function pageOf<T>(
     readonly subject: string;
     readonly isAfter: (item: T, key: string) => boolean;
     readonly keyOf: (item: T) => string;
+    /** About how large an item is in the answer. */
+    readonly bytesOf: (item: T) => number;
   },
 ): {page: readonly T[]; nextPageToken: string} {
   if (request.pageSize < 0) throw invalid({path: 'page_size', message: 'must not be negative'});
@@ -56,11 +59,23 @@ export function pageOf<T>(
   const after = token.decode(request.pageToken, paging.subject)?.after;
   const size = Math.min(request.pageSize || DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE);
   const rest = after === undefined ? items : items.filter(item => paging.isAfter(item, after));
-  const page = rest.slice(0, size);
+  const page = fitting(rest.slice(0, size), paging.bytesOf);
   const last = page.at(-1);
-  const nextPageToken = rest.length > size && last !== undefined ? token.encode({after: paging.keyOf(last)}, paging.subject) : '';
+  const nextPageToken = rest.length > page.length && last !== undefined ? token.encode({after: paging.keyOf(last)}, paging.subject) : '';
   return {page, nextPageToken};
 }
 
 const DEFAULT_PAGE_SIZE = 100;
 const MAX_PAGE_SIZE = 1000;
+/** Far from what a message may have: sizes are estimates. */
+const MAX_PAGE_BYTES = MAX_MESSAGE_BYTES / 4;
+
+/** The first items, at least one, that are not too large together. */
+function fitting<T>(items: readonly T[], bytesOf: (item: T) => number): readonly T[] {
+  let bytes = 0;
+  const end = items.findIndex((item, i) => {
+    bytes += bytesOf(item);
+    return i > 0 && bytes > MAX_PAGE_BYTES;
+  });
+  return end === -1 ? items : items.slice(0, end);
+}

@@ -1,5 +1,6 @@
 import type {Channel} from 'nice-grpc';
 import {findConfigFile, foldersOf} from '../../shared/config.js';
+import {problemOf, wasAnswered} from '../../shared/errors.js';
 import {type ClusterServiceClient, ClusterServiceDefinition} from '../../shared/gen/tenfold/v1/cluster.js';
 import {type DatasetServiceClient, DatasetServiceDefinition} from '../../shared/gen/tenfold/v1/dataset.js';
 import {type JobServiceClient, JobServiceDefinition} from '../../shared/gen/tenfold/v1/job.js';
@@ -72,7 +73,7 @@ export class Cli {
     const config: ClientConfig = resolveClientConfig({flags, env, file}, foldersOf(env));
     this.address = showHostPort(config.address);
     this.channel = openChannel(this.address, clientCredentials(config.tls));
-    const options = {'*': {patienceMs: config.patienceMs, onRetry: () => this.tellWaiting()}};
+    const options = {'*': {patienceMs: config.patienceMs, onRetry: (error: unknown) => this.tellWaiting(error)}};
     return {
       jobs: clientFactory.create(JobServiceDefinition, this.channel, options),
       cluster: clientFactory.create(ClusterServiceDefinition, this.channel, options),
@@ -81,9 +82,9 @@ export class Cli {
   }
 
   /** Once, and only to somebody who looks. */
-  private tellWaiting(): void {
-    if (!this.toldWaiting && this.around.err.isTTY)
-      this.note(this.errStyle.dim(`${this.address} does not answer yet; trying on for a moment`));
+  private tellWaiting(error: unknown): void {
+    const why = wasAnswered(error) ? `says that ${problemOf(error).message}` : 'does not answer yet';
+    if (!this.toldWaiting && this.around.err.isTTY) this.note(this.errStyle.dim(`${this.address} ${why}; trying on for a moment`));
     this.toldWaiting = true;
   }
 

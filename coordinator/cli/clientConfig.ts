@@ -1,8 +1,8 @@
 import {readFileSync} from 'node:fs';
 import * as path from 'node:path';
-import {type Folders, resolveSettings, type Sources, setting} from '../../shared/config.js';
+import {ConfigError, type ConfigProblem, type Folders, resolveSettings, type Sources, setting} from '../../shared/config.js';
 import {filePath, type HostPort, hostPort, parseHostPort} from '../../shared/settings.js';
-import type {ClientTlsFiles} from '../../shared/tls.js';
+import {type ClientTlsFiles, pairOf} from '../../shared/tls.js';
 
 /** Where the coordinator is, and how to speak to it. */
 export interface ClientConfig {
@@ -39,9 +39,12 @@ export const clientSettings = {
 
 export const DEFAULT_ADDRESS: HostPort = {host: '127.0.0.1', port: 7070};
 
+/** Throws `ConfigError` with every problem. */
 export function resolveClientConfig(sources: Sources, folders: Folders): ClientConfig {
   const {address, tlsCa, tlsCert, tlsKey} = resolveSettings(clientSettings, 'client', sources);
-  const identity = tlsCert !== undefined && tlsKey !== undefined ? {cert: tlsCert, key: tlsKey} : undefined;
+  const problems: ConfigProblem[] = [];
+  const identity = pairOf(tlsCert, tlsKey, '--tls-cert', '--tls-key', problems);
+  if (problems.length > 0) throw new ConfigError(problems);
   const tls = tlsCa === undefined && identity === undefined ? undefined : {ca: tlsCa, identity};
   if (address !== undefined) return {address, tls, patienceMs: PATIENCE_MS.named};
   const running = addressOfRunningUp(folders);

@@ -1,5 +1,5 @@
 import {createHash} from 'node:crypto';
-import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import * as path from 'node:path';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
@@ -7,10 +7,10 @@ import type {DownloadArtifactResponse, FileDigest, JobServiceClient} from '../..
 import {download} from './download.js';
 
 const content = Buffer.from('the weights of a detector');
-const file = (name: string): FileDigest => ({
+const file = (name: string, bytes = content): FileDigest => ({
   name,
-  bytes: BigInt(content.length),
-  sha256: createHash('sha256').update(content).digest('hex'),
+  bytes: BigInt(bytes.length),
+  sha256: createHash('sha256').update(bytes).digest('hex'),
 });
 
 let folder: string;
@@ -22,10 +22,10 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, {recursive: true}));
 
 /** A coordinator that sends `sent` from the asked offset on, five bytes at a time, and breaks off after so many chunks. */
-function serving(sent: Buffer, breakAfter = Number.POSITIVE_INFINITY): JobServiceClient {
+function serving(sent: Buffer, breakAfter = Number.POSITIVE_INFINITY, said?: FileDigest): JobServiceClient {
   async function* downloadArtifact({offset = 0n}: {offset?: bigint}): AsyncGenerator<DownloadArtifactResponse> {
     offsets.push(Number(offset));
-    yield {file: undefined, chunk: Buffer.alloc(0)};
+    yield {file: said, chunk: Buffer.alloc(0)};
     for (let at = Number(offset), chunks = 0; at < sent.length; at += 5, chunks++) {
       if (chunks === breakAfter) throw new Error('the link broke');
       yield {file: undefined, chunk: sent.subarray(at, at + 5)};
@@ -58,6 +58,16 @@ describe('a download', () => {
     await expect(fetch(serving(damaged))).rejects.toThrow('arrived damaged');
     await fetch(serving(content));
     expect(offsets).toEqual([0, 0]);
+  });
+
+  it('of a file that was replaced since it was listed is that of the new one, whatever lies there of the old', async () => {
+    const name = 'weights/best.safetensors';
+    await expect(fetch(serving(content, 2))).rejects.toThrow('the link broke');
+    const newer = Buffer.from('better weights');
+    const target = await fetch(serving(newer, undefined, file(name, newer)));
+    expect(readFileSync(target)).toEqual(newer);
+    expect(offsets).toEqual([0, 10, 0]);
+    expect(readdirSync(path.dirname(target))).toEqual(['best.safetensors']);
   });
 
   it('that is there already is not fetched again; one that differs is', async () => {

@@ -1,5 +1,5 @@
 import {ConfigError} from '../../shared/config.js';
-import {type Problem, problemOf} from '../../shared/errors.js';
+import {type Problem, problemOf, wasAnswered} from '../../shared/errors.js';
 import {EXIT, type ExitCode, exitCodeOf} from './exitCodes.js';
 import {pad, printable, type Style} from './render/style.js';
 
@@ -39,7 +39,34 @@ export function describeFailure(error: unknown, address: string | undefined, sty
     };
   }
   const problem = problemOf(error);
+  if (problem.kind === 'unavailable' && !wasAnswered(error)) return describeUnreachable(plainReason(problem.message), address, style);
   return {lines: problemLines(problem, address, style), exitCode: exitCodeOf(problem)};
+}
+
+/** What TLS says when the coordinator turns the client's certificate away, or the lack of one. */
+const TURNED_AWAY = /alert (certificate|bad certificate|unknown ca|access denied|handshake failure)/i;
+/** What TLS says when the client does not believe the coordinator's certificate. */
+const NOT_TRUSTED = /self-signed certificate|unable to (verify|get) .*certificate|certificate has expired|altnames/i;
+
+/** Nobody answered: the connection was not made, or was refused by either side's TLS. */
+function describeUnreachable(reason: string, address: string | undefined, style: Style): {lines: string[]; exitCode: ExitCode} {
+  const who = `the coordinator${address === undefined ? '' : ` at ${address}`}`;
+  const told = (what: string, next: string, exitCode: ExitCode): {lines: string[]; exitCode: ExitCode} => ({
+    lines: [...headed([`${what} (${reason})`], style), ...nextLine(next, style)],
+    exitCode,
+  });
+  if (TURNED_AWAY.test(reason))
+    return told(`${who} lets nobody in without a certificate that it knows`, 'give --tls-cert and --tls-key', EXIT.denied);
+  if (NOT_TRUSTED.test(reason))
+    return told(`the certificate of ${who} is not trusted`, '--tls-ca names the authority that signed it', EXIT.denied);
+  return told(`${who} does not answer`, nextWhenUnreachable(reason), EXIT.unavailable);
+}
+
+function nextWhenUnreachable(reason: string): string {
+  if (reason.includes('wrong version number')) return 'it speaks no TLS: leave --tls-ca, --tls-cert and --tls-key out';
+  if (reason.startsWith('Failed to connect'))
+    return 'the connection was made, and closed at once: does it want TLS (--tls-ca), or another certificate (--tls-cert)?';
+  return 'is it running? `tenfold up` starts one on this machine; --address or TENFOLD_ADDRESS names another';
 }
 
 function problemLines(problem: Problem, address: string | undefined, style: Style): string[] {
@@ -52,17 +79,13 @@ function problemLines(problem: Problem, address: string | undefined, style: Styl
     case 'notFound':
       return [...headed([problem.message], style), ...nextLine(listCommandOf(problem.resource), style)];
     case 'unavailable':
+    case 'exhausted':
       return [
-        ...headed(
-          [`the coordinator${address === undefined ? '' : ` at ${address}`} does not answer (${plainReason(problem.message)})`],
-          style,
-        ),
-        ...nextLine('is it running? `tenfold up` starts one on this machine; --address or TENFOLD_ADDRESS names another', style),
+        ...headed([printable(problem.message)], style),
+        ...nextLine(`try again in ${Math.max(1, Math.ceil(problem.retryAfterMs / 1000))} s`, style),
       ];
     case 'timeout':
       return headed([`the coordinator${address === undefined ? '' : ` at ${address}`} did not answer in time`], style);
-    case 'exhausted':
-      return [...headed([problem.message], style), ...nextLine(`try again in ${Math.ceil(problem.retryAfterMs / 1000)} s`, style)];
     default:
       return headed([problem.message], style);
   }

@@ -75,6 +75,15 @@ describe('data', () => {
     expect(fromWords('data=defects')).toEqual({data: 'datasets/defects'});
   });
 
+  it('that begins with datasets/ is a registered one whatever lies here, and with ./ it is a path', () => {
+    mkdirSync(path.join(folder, 'datasets/defects'), {recursive: true});
+    writeFileSync(path.join(folder, 'datasets/defects/data.yaml'), '');
+    expect(fromWords('data=datasets/defects')).toEqual({data: 'datasets/defects'});
+    for (const given of ['./datasets/defects', 'datasets/defects/data.yaml'])
+      expect(fromWords(`data=${given}`)).toEqual({data: path.join(folder, 'datasets/defects/data.yaml')});
+    expect(fromWords('data=./defects')).toEqual({data: path.join(folder, 'defects')});
+  });
+
   it("in a file is relative to the file's own folder", () => {
     mkdirSync(path.join(folder, 'jobs'));
     writeFileSync(path.join(folder, 'jobs/a.yaml'), 'data: ../d/data.yaml');

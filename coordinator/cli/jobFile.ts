@@ -1,4 +1,4 @@
-import {existsSync, readFileSync, statSync} from 'node:fs';
+import {existsSync, readFileSync} from 'node:fs';
 import * as path from 'node:path';
 import {parse, parseDocument} from 'yaml';
 import type {FieldProblem} from '../../shared/errors.js';
@@ -125,16 +125,22 @@ function define(object: Record<string, unknown>, key: string, value: unknown): v
   Object.defineProperty(object, key, {value, writable: true, enumerable: true, configurable: true});
 }
 
-/** A registered data set's name stays; a path becomes absolute; a folder stands for the data.yaml in it. */
-export function resolveData(data: string, folder: string): string {
+/**
+ * `datasets/ID` is a registered data set's name whatever folders there are here: YOLO's own folder is called datasets, too. Everything
+ * else is a path where there is such a file or folder, with `./` in any case; a bare name is a registered data set's otherwise.
+ */
+function resolveData(data: string, folder: string): string {
+  const isYaml = /\.ya?ml$/.test(data);
+  if (/^datasets\/[^/]+$/.test(data) && !isYaml) return data;
+  if (isValidId(data) && !isYaml && !existsSync(path.resolve(folder, data))) return `datasets/${data}`;
+  return dataYamlAt(data, folder);
+}
+
+/** The absolute path of a data.yaml; a folder stands for the data.yaml in it. */
+export function dataYamlAt(data: string, folder: string): string {
   const resolved = path.resolve(folder, data);
-  if (existsSync(resolved)) {
-    const inside = path.join(resolved, 'data.yaml');
-    return statSync(resolved).isDirectory() && existsSync(inside) ? inside : resolved;
-  }
-  if (/^datasets\/[^/]+$/.test(data) && !/\.ya?ml$/.test(data)) return data;
-  if (isValidId(data) && !/\.ya?ml$/.test(data)) return `datasets/${data}`;
-  return resolved;
+  const inside = path.join(resolved, 'data.yaml');
+  return existsSync(inside) ? inside : resolved;
 }
 
 /** A known name stays; the path of a model yaml becomes its text, since agents cannot read this machine's files. */

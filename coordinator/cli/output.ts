@@ -9,6 +9,12 @@ export type Format = (typeof FORMATS)[number];
 
 export const outputOption = (): Option => new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table');
 
+/** Of commands that print line after line while things happen: for people, or each as a JSON object. */
+export type LineFormat = 'text' | 'json';
+
+export const lineOutputOption = (): Option =>
+  new Option('-o, --output <format>', 'how to print: for people, or one JSON object a line').choices(['text', 'json']).default('text');
+
 /** How things of one kind are printed in lists. */
 export interface Listing<T> {
   /** In JSON and YAML a list is `{key: [...]}`, as the API answers. */

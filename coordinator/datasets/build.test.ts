@@ -1,4 +1,4 @@
-import {mkdir, mkdtemp, rm, writeFile} from 'node:fs/promises';
+import {mkdir, mkdtemp, rename, rm, symlink, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import sharp from 'sharp';
@@ -39,7 +39,7 @@ async function writeGoodSet(): Promise<void> {
 }
 
 async function build(skipBadSamples = false): Promise<BuiltDataset | {readonly refused: string[]}> {
-  const files = await findSourceFiles(join(folder, 'data.yaml'));
+  const files = await findSourceFiles(join(folder, 'data.yaml'), new AbortController().signal);
   if (!('splits' in files)) return {refused: files.problems.map(found => found.code)};
   return buildDataset(files, new DirectoryStore(join(folder, 'store')), {
     skipBadSamples,
@@ -80,7 +80,7 @@ test('a good set becomes an index and shards, and the same files give the same d
 test('the same source unchanged has the same fingerprint, a touched label another one', async () => {
   await writeGoodSet();
   const print = async () => {
-    const files = await findSourceFiles(join(folder, 'data.yaml'));
+    const files = await findSourceFiles(join(folder, 'data.yaml'), new AbortController().signal);
     return 'fingerprint' in files ? files.fingerprint : undefined;
   };
   const before = await print();
@@ -144,4 +144,20 @@ test('a set without any box is refused: most likely the labels lie elsewhere', a
   await write('images/train/a.jpg', await jpeg(1));
   await write('images/val/b.jpg', await jpeg(2));
   expect(await codes()).toEqual(['no_boxes']);
+});
+
+test('folders behind links are part of the set as those behind globs are, links in circles do no harm, and broken links are told', async () => {
+  await writeGoodSet();
+  await mkdir(join(folder, 'elsewhere'));
+  for (const kind of ['images', 'labels']) {
+    await rename(join(folder, kind, 'train'), join(folder, 'elsewhere', kind));
+    await mkdir(join(folder, kind, 'train'));
+    await symlink(join(folder, 'elsewhere', kind), join(folder, kind, 'train/linked'));
+    await symlink('.', join(folder, kind, 'train/round'));
+  }
+  expect(await build()).toMatchObject({ok: true, splits: [{samples: 3, boxes: 2}, {samples: 2}]});
+  await symlink('gone.jpg', join(folder, 'images/val/x.jpg'));
+  await symlink('gone', join(folder, 'labels/val/more'));
+  await symlink('editor@host.1', join(folder, 'labels/val/.#d.txt'));
+  expect(await codes()).toEqual(['broken_link', 'broken_link']);
 });

@@ -1,7 +1,7 @@
 import {basename, dirname, isAbsolute} from 'node:path';
 import type {Clock} from '../../shared/clock.js';
-import type {DatasetRecord} from '../../shared/dataset.js';
-import {alreadyExists, invalid} from '../../shared/errors.js';
+import type {DatasetProblem, DatasetRecord} from '../../shared/dataset.js';
+import {alreadyExists, DomainError, type FieldProblem, invalid} from '../../shared/errors.js';
 import {isValidId} from '../../shared/ids.js';
 import {errorChain, type Log} from '../../shared/log.js';
 import {Backoff} from '../backoff.js';
@@ -9,7 +9,7 @@ import type {ClusterState} from '../clusterState.js';
 import type {FencedStore} from '../fencedStore.js';
 import type {ObjectStore} from '../ports.js';
 import {type BuiltDataset, buildDataset} from './build.js';
-import {ProblemLog} from './problems.js';
+import {isSkippable, ProblemLog, problem} from './problems.js';
 import {findSourceFiles, type SourceFiles} from './sourceFiles.js';
 
 export interface RegistryParts {
@@ -24,6 +24,7 @@ export interface CreateDataset {
   readonly id?: string;
   readonly source: string;
   readonly requestId: string;
+  /** Undefined: no matter, where the source is registered already; else as if false. */
   readonly skipBadSamples?: boolean;
 }
 
@@ -38,6 +39,8 @@ interface Scan {
  */
 export class DatasetRegistry {
   private readonly scans = new Map<string, Scan>();
+  /** By id, how often in a row registering it was tried in vain. */
+  private readonly failures = new Map<string, number>();
 
   constructor(private readonly parts: RegistryParts) {}
 
@@ -48,15 +51,17 @@ export class DatasetRegistry {
 
   /**
    * The data set of a data.yaml: that of the same request, or of the same source unchanged, or a new one. Throws INVALID_ARGUMENT when
-   * the source as a whole will not do, and ALREADY_EXISTS when `id` is another data set's.
+   * the source as a whole will not do, and ALREADY_EXISTS when `id` is another data set's. Looking at all files of a large one takes
+   * minutes: once the caller has gone, as `signal` tells, it throws and stores nothing.
    */
-  async create(request: CreateDataset): Promise<DatasetRecord> {
+  async create(request: CreateDataset, signal: AbortSignal): Promise<DatasetRecord> {
     const known = this.createdBy(request.requestId);
     if (known !== undefined) return known;
     if (request.id !== undefined && !isValidId(request.id)) {
       throw invalid({path: 'dataset_id', message: 'must be 1 to 63 lower-case letters, digits, "-" or "."'});
     }
-    const files = await this.sourceFiles(request.source);
+    const files = await this.sourceFiles(request.source, signal);
+    signal.throwIfAborted();
     const same = this.sameAsBefore(request, files);
     return same ?? this.store(request, files);
   }
@@ -68,9 +73,11 @@ export class DatasetRegistry {
       for (let next = this.nextToRegister(); next !== undefined && !signal.aborted; next = this.nextToRegister()) {
         try {
           await this.register(next, signal);
+          this.failures.delete(next.id);
           backoff.reset();
         } catch (error) {
           if (signal.aborted) return;
+          this.failures.set(next.id, this.failuresOf(next) + 1);
           if (backoff.isFirst)
             this.parts.log.warn('registering a data set failed; trying again', {dataset: next.id, error: errorChain(error)});
           await backoff.wait(signal);
@@ -79,23 +86,27 @@ export class DatasetRegistry {
     }
   }
 
-  private async sourceFiles(source: string): Promise<SourceFiles> {
+  private async sourceFiles(source: string, signal: AbortSignal): Promise<SourceFiles> {
     if (!isAbsolute(source)) throw invalid({path: 'source', message: `${source} must be an absolute path on the coordinator's machine`});
-    const files = await findSourceFiles(source);
+    const files = await findSourceFiles(source, signal);
     if ('splits' in files) return files;
-    throw invalid(...files.problems.map(({code, file, message}) => ({path: 'source', message: `${file}: ${message} (${code})`})));
+    throw invalid(...fieldsOf(files.problems));
   }
 
-  private sameAsBefore({id, source, skipBadSamples = false}: CreateDataset, {fingerprint}: SourceFiles): DatasetRecord | undefined {
-    const records = [...this.parts.state.datasets.values()].map(({value}) => value);
-    return records.find(
-      record =>
-        record.source === source &&
-        record.fingerprint === fingerprint &&
-        record.skipBadSamples === skipBadSamples &&
-        record.status.state !== 'failed' &&
-        (id === undefined || record.id === id),
-    );
+  /** Without a word about bad samples, one that is ready is better than one that may yet fail, and a whole one than one that lacks some. */
+  private sameAsBefore({id, source, skipBadSamples}: CreateDataset, {fingerprint}: SourceFiles): DatasetRecord | undefined {
+    const same = [...this.parts.state.datasets.values()]
+      .map(({value}) => value)
+      .filter(
+        record =>
+          record.source === source &&
+          record.fingerprint === fingerprint &&
+          (skipBadSamples === undefined || record.skipBadSamples === skipBadSamples) &&
+          record.status.state !== 'failed' &&
+          (id === undefined || record.id === id),
+      );
+    const rank = ({status, skipBadSamples}: DatasetRecord): number => 2 * Number(status.state !== 'ready') + Number(skipBadSamples);
+    return same.sort((a, b) => rank(a) - rank(b))[0];
   }
 
   private async store(request: CreateDataset, {fingerprint}: SourceFiles): Promise<DatasetRecord> {
@@ -162,14 +173,19 @@ export class DatasetRegistry {
 
   private nextToRegister(): DatasetRecord | undefined {
     const waiting = [...this.parts.state.datasets.values()].map(({value}) => value).filter(({status}) => status.state === 'registering');
-    return waiting.sort((a, b) => a.createdAt - b.createdAt)[0];
+    // One that fails lets the others go first.
+    return waiting.sort((a, b) => this.failuresOf(a) - this.failuresOf(b) || a.createdAt - b.createdAt)[0];
+  }
+
+  private failuresOf({id}: DatasetRecord): number {
+    return this.failures.get(id) ?? 0;
   }
 
   private async register(record: DatasetRecord, signal: AbortSignal): Promise<void> {
     const {state, store, log} = this.parts;
     store.fence();
     try {
-      const built = await this.build(record, signal);
+      const built = await this.build(record, signal).catch((error: unknown) => this.givenUp(record, error, signal));
       log.info('data set scanned', {dataset: record.id, state: built.state});
       await store.update(
         `registering datasets/${record.id}`,
@@ -184,20 +200,56 @@ export class DatasetRegistry {
   }
 
   private async build(record: DatasetRecord, signal: AbortSignal): Promise<DatasetRecord['status']> {
-    const files = await findSourceFiles(record.source);
-    if (!('splits' in files)) {
-      const problems = new ProblemLog();
-      for (const found of files.problems) problems.add(found);
-      return {state: 'failed', problems: problems.problems, problemCounts: problems.counts};
-    }
+    const files = await findSourceFiles(record.source, signal);
+    if (!('splits' in files)) return failedBy(files.problems);
+    if (files.fingerprint !== record.fingerprint) return failedBy([changedMeanwhile(record)]);
     const built = await buildDataset(files, this.parts.objects, {
       skipBadSamples: record.skipBadSamples,
       baseFolder: dirname(record.source),
       onProgress: (done, total) => this.scans.set(record.id, {done, total}),
       signal,
     });
-    return statusOf(built);
+    if (!built.ok) return statusOf(built);
+    const after = await findSourceFiles(record.source, signal);
+    const isSame = 'splits' in after && after.fingerprint === record.fingerprint;
+    return isSame ? statusOf(built) : failedBy([changedMeanwhile(record)]);
   }
+
+  /**
+   * What becomes of a data set that cannot be built. Throws the error again when it may pass: this process does not lead, or the store or
+   * a disk does not answer, which is believed so many times.
+   */
+  private givenUp(record: DatasetRecord, error: unknown, signal: AbortSignal): DatasetRecord['status'] {
+    const isOurs = error instanceof DomainError && error.problem.kind === 'unavailable';
+    if (signal.aborted || isOurs || this.failuresOf(record) + 1 < TRIES) throw error;
+    this.parts.log.error('a data set cannot be registered', {dataset: record.id, error});
+    return failedBy([problem('registration_failed', record.source, 0, `${errorChain(error)}; add it again once that is mended`)]);
+  }
+}
+
+/** How often registering a data set is tried before it has failed. */
+const TRIES = 5;
+
+function failedBy(found: readonly DatasetProblem[]): DatasetRecord['status'] {
+  const log = new ProblemLog();
+  for (const each of found) log.add(each);
+  return {state: 'failed', problems: log.problems, problemCounts: log.counts};
+}
+
+/** The shards would be those of other files than the fingerprint says, and later changes would go unnoticed. */
+function changedMeanwhile({source}: DatasetRecord): DatasetProblem {
+  return problem('changed_meanwhile', source, 0, 'its files changed while it was being registered; add it again once they are all there');
+}
+
+/** More would not fit into the status of a call. */
+const FIELDS_TOLD = 10;
+
+/** What keeps the whole set from being taken comes first. */
+function fieldsOf(problems: readonly DatasetProblem[]): FieldProblem[] {
+  const sorted = [...problems].sort((a, b) => Number(isSkippable(a)) - Number(isSkippable(b)));
+  const told = sorted.slice(0, FIELDS_TOLD).map(({code, file, message}) => ({path: 'source', message: `${file}: ${message} (${code})`}));
+  const rest = problems.length - told.length;
+  return rest > 0 ? [...told, {path: 'source', message: `and ${rest} more problems`}] : told;
 }
 
 function statusOf(built: BuiltDataset): DatasetRecord['status'] {

@@ -6,6 +6,7 @@ import type {Box} from './labels.js';
 export interface ShardSample {
   readonly id: number;
   readonly name: string;
+  /** In pixels, of the picture as shown. */
   readonly width: number;
   readonly height: number;
   readonly boxes: readonly Box[];

@@ -1,10 +1,12 @@
 import {createHash} from 'node:crypto';
-import {readdir, readFile, stat} from 'node:fs/promises';
+import {readFile} from 'node:fs/promises';
 import {basename, dirname, extname, isAbsolute, join, resolve, sep} from 'node:path';
 import {glob} from 'tinyglobby';
 import type {DatasetProblem} from '../../shared/dataset.js';
 import {type DataYaml, parseDataYaml} from './dataYaml.js';
-import {problem} from './problems.js';
+import {type FoundFiles, filesBelow, LOOKS_IN_FLIGHT, statOrAbsent} from './filesBelow.js';
+import {inParallel} from './inParallel.js';
+import {isSkippable, problem} from './problems.js';
 
 export type SplitName = 'train' | 'val';
 export const SPLIT_NAMES: readonly SplitName[] = ['train', 'val'];
@@ -28,8 +30,14 @@ export interface SourceFiles {
 const READABLE = new Set(['.jpg', '.jpeg', '.png', '.webp']);
 const OTHER_IMAGES = new Set(['.bmp', '.tif', '.tiff', '.gif', '.heic', '.dng', '.avif', '.pfm', '.mpo']);
 
-/** Reads a data.yaml and finds its files. Paths are resolved against the yaml's own folder. Problems of the whole set come back instead. */
-export async function findSourceFiles(yamlPath: string): Promise<SourceFiles | {readonly problems: readonly DatasetProblem[]}> {
+/**
+ * Reads a data.yaml and finds its files. Paths are resolved against the yaml's own folder. Problems of the whole set come back instead.
+ * Throws when `signal` aborts: a large data set takes minutes.
+ */
+export async function findSourceFiles(
+  yamlPath: string,
+  signal: AbortSignal,
+): Promise<SourceFiles | {readonly problems: readonly DatasetProblem[]}> {
   const text = await readText(yamlPath);
   if (text === undefined)
     return {problems: [problem('yaml_missing', yamlPath, 0, "cannot be read on the coordinator's machine; check the path")]};
@@ -37,11 +45,11 @@ export async function findSourceFiles(yamlPath: string): Promise<SourceFiles | {
   if ('problems' in parsed) return parsed;
   const {yaml} = parsed;
 
-  const [train, val] = await Promise.all(SPLIT_NAMES.map(split => findSplit(yaml, split, yamlPath)));
+  const [train, val] = await Promise.all(SPLIT_NAMES.map(split => findSplit(yaml, split, yamlPath, signal)));
   const problems = [...train!.problems, ...val!.problems];
-  if (problems.some(found => found.code === 'split_missing' || found.code === 'split_empty')) return {problems};
+  if (problems.some(found => !isSkippable(found))) return {problems};
   const splits = {train: train!.images, val: val!.images};
-  return {names: yaml.names, splits, problems, fingerprint: await fingerprint(text, [...splits.train, ...splits.val])};
+  return {names: yaml.names, splits, problems, fingerprint: await fingerprint(text, [...splits.train, ...splits.val], signal)};
 }
 
 interface FoundSplit {
@@ -49,9 +57,9 @@ interface FoundSplit {
   readonly problems: DatasetProblem[];
 }
 
-async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string): Promise<FoundSplit> {
+async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string, signal: AbortSignal): Promise<FoundSplit> {
   const base = resolve(dirname(yamlPath), yaml.path);
-  const found = await Promise.all(yaml[split].map(entry => findEntry(resolve(base, entry), yamlPath, split)));
+  const found = await Promise.all(yaml[split].map(entry => findEntry(resolve(base, entry), yamlPath, split, signal)));
   const problems = found.flatMap(part => part.problems);
   const images = [...new Map(found.flatMap(part => part.images).map(image => [image.path, image])).values()];
   images.sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -62,24 +70,25 @@ async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string): Pr
 }
 
 /** One entry of a split: a folder (searched through), a text file of paths, or a glob. */
-async function findEntry(entry: string, yamlPath: string, split: SplitName): Promise<FoundSplit> {
-  const info = await stat(entry).catch(() => undefined);
-  if (info?.isDirectory()) return sortOut(await filesBelow(entry), entry);
-  if (info?.isFile() && extname(entry).toLowerCase() === '.txt') return imagesListedIn(entry);
+async function findEntry(entry: string, yamlPath: string, split: SplitName, signal: AbortSignal): Promise<FoundSplit> {
+  const info = await statOrAbsent(entry);
+  if (info?.isDirectory()) return imagesBelow(entry, signal);
+  if (info?.isFile() && extname(entry).toLowerCase() === '.txt') return imagesListedIn(entry, signal);
   if (/[*?[\]{}]/.test(entry)) {
     const files = await glob(entry, {absolute: true, expandDirectories: false});
-    if (files.length > 0) return sortOut(files, undefined);
+    if (files.length > 0) return sortOut(files);
   }
   return {images: [], problems: [problem('split_missing', yamlPath, 0, `${split} names ${entry}, which is not there`)]};
 }
 
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, {recursive: true, withFileTypes: true});
-  return entries.filter(entry => entry.isFile() || entry.isSymbolicLink()).map(entry => join(entry.parentPath ?? entry.path, entry.name));
+async function imagesBelow(folder: string, signal: AbortSignal): Promise<FoundSplit> {
+  const found = await filesBelow(folder, signal);
+  const {images, problems} = sortOut(found.files);
+  return {images, problems: [...notReached(found), ...problems, ...(await labelsWithoutImage(folder, images, signal))]};
 }
 
-/** Takes the images out of a list of files; tells of images that no trainer reads, and of label files whose image is missing. */
-async function sortOut(files: readonly string[], folder: string | undefined): Promise<FoundSplit> {
+/** Takes the images out of a list of files, and tells of those that no trainer reads. */
+function sortOut(files: readonly string[]): FoundSplit {
   const images: ImageFile[] = [];
   const problems: DatasetProblem[] = [];
   for (const path of files) {
@@ -88,34 +97,46 @@ async function sortOut(files: readonly string[], folder: string | undefined): Pr
     if (OTHER_IMAGES.has(extension))
       problems.push(problem('unsupported_image', path, 0, `${extension} is not read; convert it to JPEG, PNG or WebP`));
   }
-  if (folder !== undefined) problems.push(...(await labelsWithoutImage(folder, images)));
   return {images, problems};
 }
 
-async function labelsWithoutImage(folder: string, images: readonly ImageFile[]): Promise<DatasetProblem[]> {
+/** Folders that cannot be listed, and broken links that may stand for an image or a folder; label files are looked at with their images. */
+function notReached({brokenLinks, unlisted}: FoundFiles): DatasetProblem[] {
+  const matters = (path: string): boolean =>
+    !basename(path).startsWith('.') && (extname(path) === '' || READABLE.has(extname(path).toLowerCase()));
+  const folders = unlisted.map(({folder, code}) =>
+    problem('folder_unreadable', folder, 0, `cannot be listed (${code}); may the coordinator read it?`),
+  );
+  const links = brokenLinks
+    .filter(matters)
+    .map(path => problem('broken_link', path, 0, 'is a link that leads nowhere; restore what it names, or remove the link'));
+  return [...folders, ...links];
+}
+
+/** Problems of the label folder that belongs to a folder of images: label files whose image is missing, and what cannot be reached. */
+async function labelsWithoutImage(folder: string, images: readonly ImageFile[], signal: AbortSignal): Promise<DatasetProblem[]> {
   const labelFolder = dirname(labelPathOf(join(folder, 'x.jpg')));
-  const labels = (await filesBelow(labelFolder).catch(() => [])).filter(path => path.endsWith('.txt') && labelFolder !== folder);
+  if (labelFolder === folder || (await statOrAbsent(labelFolder)) === undefined) return [];
+  const found = await filesBelow(labelFolder, signal);
   const known = new Set(images.map(image => image.labelPath));
-  return labels
-    .filter(path => !known.has(path) && basename(path) !== 'classes.txt')
+  const orphans = found.files
+    .filter(path => path.endsWith('.txt') && !known.has(path) && basename(path) !== 'classes.txt')
     .map(path =>
       problem('missing_image', path, 0, `there are labels, but no image for them in ${folder}; restore the image or remove the label file`),
     );
+  return [...notReached(found), ...orphans];
 }
 
-async function imagesListedIn(listPath: string): Promise<FoundSplit> {
+async function imagesListedIn(listPath: string, signal: AbortSignal): Promise<FoundSplit> {
   const images: ImageFile[] = [];
   const problems: DatasetProblem[] = [];
-  const lines = ((await readText(listPath)) ?? '').split('\n');
-  for (const [i, raw] of lines.entries()) {
-    const line = raw.trim();
-    if (line === '') continue;
-    const path = isAbsolute(line) ? line : resolve(dirname(listPath), line);
-    const there = await stat(path).then(
-      info => info.isFile(),
-      () => false,
-    );
-    if (!there) problems.push(problem('missing_image', listPath, i + 1, `${line} is listed, but not there`));
+  const lines = ((await readText(listPath)) ?? '').split('\n').map(line => line.trim());
+  const listed = [...lines.entries()].filter(([, line]) => line !== '');
+  const pathOf = (line: string): string => (isAbsolute(line) ? line : resolve(dirname(listPath), line));
+  const infos = await inParallel(listed, LOOKS_IN_FLIGHT, signal, ([, line]) => statOrAbsent(pathOf(line)));
+  for (const [at, [i, line]] of listed.entries()) {
+    const path = pathOf(line);
+    if (!infos[at]?.isFile()) problems.push(problem('missing_image', listPath, i + 1, `${line} is listed, but not there`));
     else if (!READABLE.has(extname(path).toLowerCase()))
       problems.push(problem('unsupported_image', listPath, i + 1, `${line} is not JPEG, PNG or WebP`));
     else images.push({path, labelPath: labelPathOf(path)});
@@ -132,14 +153,11 @@ export function labelPathOf(imagePath: string): string {
   return `${withoutExtension.slice(0, at)}${sep}labels${sep}${withoutExtension.slice(at + marker.length)}.txt`;
 }
 
-async function fingerprint(yamlText: string, images: readonly ImageFile[]): Promise<string> {
+async function fingerprint(yamlText: string, images: readonly ImageFile[], signal: AbortSignal): Promise<string> {
+  const paths = images.flatMap(image => [image.path, image.labelPath]);
+  const infos = await inParallel(paths, LOOKS_IN_FLIGHT, signal, statOrAbsent);
   const hash = createHash('sha256').update(yamlText);
-  for (const image of images) {
-    for (const path of [image.path, image.labelPath]) {
-      const info = await stat(path).catch(() => undefined);
-      hash.update(`\0${path}\0${info?.size ?? -1}\0${info?.mtimeMs ?? -1}`);
-    }
-  }
+  for (const [i, path] of paths.entries()) hash.update(`\0${path}\0${infos[i]?.size ?? -1}\0${infos[i]?.mtimeMs ?? -1}`);
   return hash.digest('hex');
 }
 

@@ -5,8 +5,9 @@ import {Dataset, DatasetState, VerifyDatasetResponse} from '../../../shared/gen/
 import type {Cli, Clients} from '../cli.js';
 import {EXIT} from '../exitCodes.js';
 import {CommandFailure} from '../failure.js';
-import {resolveData} from '../jobFile.js';
+import {dataYamlAt} from '../jobFile.js';
 import {type Format, itemLines, listLines, outputOption} from '../output.js';
+import {registering} from '../registration.js';
 import {datasetLines, datasetListing} from '../render/datasets.js';
 import {plural} from '../render/figures.js';
 import {LivePainter} from '../render/livePainter.js';
@@ -35,10 +36,14 @@ function add(cli: Cli): Command {
     .addOption(outputOption());
   withExamples(add, ['tenfold dataset add /data/defects/data.yaml', ''], ['tenfold dataset add bccd --name bccd --skip-bad-samples', '']);
   return withConnection(add).action(async (given: string, flags: AddFlags) => {
-    const source = resolveData(given.includes('/') ? given : `./${given}`, cli.around.cwd);
+    const source = dataYamlAt(given, cli.around.cwd);
     const clients = cli.connect({...flags});
     const request = {datasetId: flags.name ?? '', source, requestId: randomUUID(), skipBadSamples: flags.skipBadSamples ?? false};
-    const created = await clients.datasets.createDataset(request);
+    const created = await registering(cli, {
+      source,
+      call: options => clients.datasets.createDataset(request, options),
+      ifUnknown: 'it may be registered all the same: `tenfold dataset ls` shows it; the same command again never registers it twice',
+    });
     const dataset = flags.wait ? await untilRegistered(cli, clients, created) : created;
     show(cli, flags.output, dataset);
     if (dataset.state === DatasetState.DATASET_STATE_FAILED) cli.exitCode = EXIT.failed;

@@ -1,10 +1,11 @@
 import type {Command} from 'commander';
 import {invalid} from '../../../shared/errors.js';
 import {Job, JobState} from '../../../shared/gen/tenfold/v1/job.js';
-import {isFinal} from '../../../shared/wire/job.js';
+import {isFinal, jobStateName} from '../../../shared/wire/job.js';
 import type {Cli, Clients} from '../cli.js';
+import {describeFailure} from '../failure.js';
 import {type Format, itemLines, listLines, outputOption} from '../output.js';
-import {plural, showClock, showDate} from '../render/figures.js';
+import {showClock, showDate} from '../render/figures.js';
 import {jobLines, jobListing} from '../render/jobs.js';
 import {printable} from '../render/style.js';
 import {untilEnded} from '../watch/untilEnded.js';
@@ -18,7 +19,7 @@ export function jobCommands(cli: Cli): Command[] {
 const RECENT_MS = 24 * 3_600_000;
 
 function ps(cli: Cli): Command {
-  const ps = command('ps', 'list jobs: those that wait or run, and those that ended in the last 24 hours')
+  const ps = command('ps', 'list jobs: those that wait or run, and those that ended in the last 24 hours (`get` has their figures)')
     .option('-a, --all', 'those that ended earlier too')
     .option('--state <states>', 'only these, separated by commas: queued,running,failed,…')
     .addOption(outputOption());
@@ -29,17 +30,17 @@ function ps(cli: Cli): Command {
   );
   return withConnection(ps).action(async (flags: {all?: boolean; state?: string; output: Format}) => {
     const states = flags.state === undefined ? [] : flags.state.split(',').map(stateNamed);
-    const jobs = await allJobs(cli.connect(flags), states);
+    const clients = cli.connect(flags);
     const now = Date.now();
-    const shown = flags.all || states.length > 0 ? jobs : jobs.filter(job => isCurrent(job, now));
-    cli.print(...listLines(flags.output, shown, jobListing(now, cli.style), cli.style));
-    const hidden = jobs.length - shown.length;
-    if (shown.length === 0 && flags.output === 'table')
+    const endedAfter = flags.all || states.length > 0 ? undefined : new Date(now - RECENT_MS);
+    const jobs = await allJobs(clients, {states, endedAfter});
+    cli.print(...listLines(flags.output, jobs, jobListing(now, cli.style), cli.style));
+    if (jobs.length === 0 && flags.output === 'table') {
+      const anyJobs = endedAfter !== undefined && (await clients.jobs.listJobs({pageSize: 1})).jobs.length > 0;
       cli.note(
-        hidden > 0
-          ? `no current jobs; \`tenfold ps --all\` shows ${plural(hidden, 'older one')}`
-          : 'no jobs yet; `tenfold submit --help` shows how to start one',
+        anyJobs ? 'no current jobs; `tenfold ps --all` shows older ones' : 'no jobs yet; `tenfold submit --help` shows how to start one',
       );
+    }
   });
 }
 
@@ -53,16 +54,12 @@ function stateNamed(name: string): JobState {
   });
 }
 
-function isCurrent(job: Job, now: number): boolean {
-  return !isFinal(job.state) || (job.endTime?.getTime() ?? 0) > now - RECENT_MS;
-}
-
 /** Every page of the list. */
-export async function allJobs({jobs}: Clients, states: readonly JobState[]): Promise<Job[]> {
+async function allJobs({jobs}: Clients, wanted: {states: JobState[]; endedAfter: Date | undefined}): Promise<Job[]> {
   const all: Job[] = [];
   let pageToken = '';
   do {
-    const page = await jobs.listJobs({pageSize: 500, pageToken, states: [...states]});
+    const page = await jobs.listJobs({pageSize: 500, pageToken, ...wanted});
     all.push(...page.jobs);
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
@@ -111,12 +108,22 @@ function cancel(cli: Cli): Command {
   withExamples(cancel, ['tenfold cancel defects-s-7f3a --wait', '']);
   return withConnection(cancel).action(async (names: string[], flags: {wait?: boolean}) => {
     const clients = cli.connect(flags);
-    for (const name of names.map(given => resourceName('jobs', given))) {
-      const job = await clients.jobs.cancelJob({name});
-      if (flags.wait) await untilEnded(cli, clients, name);
+    const jobs: Job[] = [];
+    for (const given of names) {
+      try {
+        jobs.push(await clients.jobs.cancelJob({name: resourceName('jobs', given)}));
+      } catch (error) {
+        // The others are meant all the same; the worst is how the command ends.
+        const {lines, exitCode} = describeFailure(error, cli.address, cli.errStyle);
+        cli.note(...lines);
+        if (exitCode > cli.exitCode) cli.exitCode = exitCode;
+      }
+    }
+    for (const {name, state} of jobs) {
+      if (flags.wait && !isFinal(state)) await untilEnded(cli, clients, name);
       cli.note(
-        isFinal(job.state) && !job.cancelRequested
-          ? `${name} had ended already`
+        isFinal(state)
+          ? `${name} had ended already (${jobStateName(state)})`
           : flags.wait
             ? `${name} has ended`
             : `${name} is being cancelled`,

@@ -1,7 +1,9 @@
 import type {Command} from 'commander';
 import {JobEvent, type StreamLogsResponse} from '../../../shared/gen/tenfold/v1/job.js';
 import type {Cli, Clients} from '../cli.js';
-import {type Format, outputOption} from '../output.js';
+import {EXIT} from '../exitCodes.js';
+import {CommandFailure} from '../failure.js';
+import {type LineFormat, lineOutputOption} from '../output.js';
 import {showClock} from '../render/figures.js';
 import {printable} from '../render/style.js';
 import {followJob} from '../watch/follow.js';
@@ -17,7 +19,7 @@ interface LogFlags {
   readonly rank?: number;
   readonly tail?: number;
   readonly timestamps?: boolean;
-  readonly output: Format;
+  readonly output: LineFormat;
 }
 
 function logs(cli: Cli): Command {
@@ -27,7 +29,7 @@ function logs(cli: Cli): Command {
     .option('--rank <n>', 'only this rank', wholeNumberOf('--rank', 0))
     .option('--tail <n>', 'only the last so many lines', wholeNumberOf('--tail', 1))
     .option('-t, --timestamps', 'begin each line with its time')
-    .addOption(outputOption());
+    .addOption(lineOutputOption());
   withExamples(logs, ['tenfold logs defects-s-7f3a -f --rank 0', ''], ['tenfold logs defects-s-7f3a --tail 50', 'why did it fail?']);
   return withConnection(logs).action(async (given: string, flags: LogFlags) => {
     const name = resourceName('jobs', given);
@@ -48,7 +50,7 @@ function logLine(cli: Cli, said: StreamLogsResponse, {output, rank, timestamps}:
 interface EventFlags {
   readonly follow?: boolean;
   readonly type?: string;
-  readonly output: Format;
+  readonly output: LineFormat;
 }
 
 function events(cli: Cli): Command {
@@ -56,7 +58,7 @@ function events(cli: Cli): Command {
     .argument('<job>')
     .option('-f, --follow', 'go on until the job ends')
     .option('--type <types>', 'only these, separated by commas, such as epoch,checkpoint; all but consumed and log unless set')
-    .addOption(outputOption());
+    .addOption(lineOutputOption());
   withExamples(
     events,
     ['tenfold events defects-s-7f3a --type epoch -o json', 'the figures of each epoch, one JSON object a line'],
@@ -67,6 +69,7 @@ function events(cli: Cli): Command {
     const types = flags.type === undefined ? [] : flags.type.split(',').map(type => type.trim());
     for await (const event of eventsOf(cli, cli.connect({...flags}), name, types, flags.follow ?? false))
       cli.print(eventLine(cli, event, flags.output));
+    if (cli.signal.aborted) throw new CommandFailure(EXIT.interrupted);
   });
 }
 
@@ -77,7 +80,7 @@ async function* eventsOf(cli: Cli, {jobs}: Clients, name: string, types: string[
   for await (const {update} of updates) if (update?.$case === 'event') yield update.value;
 }
 
-function eventLine(cli: Cli, event: JobEvent, output: Format): string {
+function eventLine(cli: Cli, event: JobEvent, output: LineFormat): string {
   if (output === 'json') return JSON.stringify(JobEvent.toJSON(event));
   const {dim, bold} = cli.style;
   const who = event.rank < 0 ? event.node.replace('nodes/', '') : `rank ${event.rank}`;

@@ -1,4 +1,5 @@
 import {randomUUID} from 'node:crypto';
+import {isAbsolute} from 'node:path';
 import type {Command} from 'commander';
 import {stringify} from 'yaml';
 import {DomainError, invalid} from '../../../shared/errors.js';
@@ -9,6 +10,7 @@ import type {Cli} from '../cli.js';
 import {usageFailure} from '../failure.js';
 import {assembleSpec} from '../jobFile.js';
 import {type Format, itemLines, outputOption} from '../output.js';
+import {registering} from '../registration.js';
 import {printable} from '../render/style.js';
 import {watchJob} from '../watch/watchJob.js';
 import {command, withConnection, withExamples} from './shared.js';
@@ -26,7 +28,7 @@ export function submitCommand(cli: Cli): Command {
     .argument('[key=value...]', 'parts of the spec; they win over the file')
     .option('-f, --file <job.yaml>', 'the spec, in YAML or JSON')
     .option('-w, --watch', 'show it until it ends; the exit code is 0 when it succeeds and 5 when it does not')
-    .option('--dry-run', 'only check the spec, and print it whole with its defaults')
+    .option('--dry-run', 'only check the spec, and print it whole with its defaults, as YAML (or JSON with -o json)')
     .option('--request-id <id>', 'for scripts that repeat a submission: the same id never makes a second job')
     .addOption(outputOption());
   withExamples(
@@ -41,7 +43,8 @@ export function submitCommand(cli: Cli): Command {
 
 const SPEC_HELP = `
 Keys:
-  data      a registered data set (datasets/ID), or a data.yaml on the coordinator's machine, or its folder
+  data      a registered data set (datasets/ID), or a data.yaml on the coordinator's machine, or its folder (./datasets/X
+            for one in a folder datasets)
   model     yolov5, yolov8 (n, s, m, l, x) or yolov10 (n, s, m, b, l, x), as yolov8n; or a model yaml of your own
   gpus      devices to train on (GPUs, or CPU slots where there are none)
   name, project, priority (0 to 100, 50 unless set)
@@ -57,11 +60,19 @@ The same in a file:
 `;
 
 async function run(cli: Cli, words: readonly string[], flags: SubmitFlags): Promise<void> {
+  if (flags.dryRun && flags.output === 'name') throw usageFailure('a dry run makes no job, and has no name to print');
   const spec = readSpec(cli, words, flags.file);
   const clients = cli.connect({...flags});
-  if (flags.dryRun) return dryRun(cli, spec, (await clients.jobs.createJob({spec: jobSpecToProto(spec), validateOnly: true})).spec);
+  if (flags.dryRun) {
+    const checked = await clients.jobs.createJob({spec: jobSpecToProto(spec), validateOnly: true});
+    return dryRun(cli, flags.output, checked.spec === undefined ? spec : jobSpecCandidate(checked.spec));
+  }
   const requestId = flags.requestId ?? randomUUID();
-  const job = await clients.jobs.createJob({spec: jobSpecToProto(spec), requestId});
+  const job = await registering(cli, {
+    source: isAbsolute(spec.data) ? spec.data : undefined,
+    call: options => clients.jobs.createJob({spec: jobSpecToProto(spec), requestId}, options),
+    ifUnknown: `the job may exist all the same: \`tenfold ps\` shows it; the same command with --request-id ${requestId} never makes a second one`,
+  });
   const lines = (item: Job): string[] => [item.name];
   cli.print(...itemLines(flags.output, job, {nameOf: ({name}) => name, toJson: Job.toJSON, lines}));
   if (flags.watch) {
@@ -87,7 +98,8 @@ function readSpec(cli: Cli, words: readonly string[], file: string | undefined):
   return parsed.spec;
 }
 
-function dryRun(cli: Cli, spec: JobSpec, answered: Job['spec']): void {
-  cli.print(stringify(answered === undefined ? spec : jobSpecCandidate(answered)).trimEnd());
+/** In the form of a job file: YAML, or JSON when that is asked for. */
+function dryRun(cli: Cli, format: Format, spec: object): void {
+  cli.print(format === 'json' ? JSON.stringify(spec, undefined, 2) : stringify(spec).trimEnd());
   cli.note(cli.errStyle.dim('the spec is fine; nothing was submitted'));
 }

@@ -5,12 +5,12 @@ import {isFinal} from '../../../shared/wire/job.js';
 import type {Cli} from '../cli.js';
 import {EXIT} from '../exitCodes.js';
 import {CommandFailure, usageFailure} from '../failure.js';
-import {type Format, itemLines, outputOption} from '../output.js';
+import {type Format, itemLines, type LineFormat, lineOutputOption, outputOption} from '../output.js';
 import {showDuration} from '../render/figures.js';
 import {jobLines} from '../render/jobs.js';
 import {followJob} from '../watch/follow.js';
 import {untilEnded} from '../watch/untilEnded.js';
-import {exitCodeOfJob, watchJob} from '../watch/watchJob.js';
+import {exitCodeOfJob, leftRunning, watchJob} from '../watch/watchJob.js';
 import {command, resourceName, withConnection, withExamples} from './shared.js';
 
 /** `watch` and `wait`. */
@@ -19,13 +19,13 @@ export function watchingCommands(cli: Cli): Command[] {
 }
 
 function watch(cli: Cli): Command {
-  const watch = command('watch', 'show a job live until it ends; Ctrl-C leaves it running').argument('<job>').addOption(outputOption());
+  const watch = command('watch', 'show a job live until it ends; Ctrl-C leaves it running').argument('<job>').addOption(lineOutputOption());
   withExamples(
     watch,
     ['tenfold watch defects-s-7f3a', 'a live view on a terminal, a line for each change in a pipe'],
     ['tenfold watch defects-s-7f3a -o json', 'every update as one JSON object a line'],
   );
-  return withConnection(watch).action(async (given: string, flags: {output: Format}) => {
+  return withConnection(watch).action(async (given: string, flags: {output: LineFormat}) => {
     const name = resourceName('jobs', given);
     const clients = cli.connect(flags);
     if (flags.output !== 'json') {
@@ -37,6 +37,7 @@ function watch(cli: Cli): Command {
       cli.print(JSON.stringify(WatchJobResponse.toJSON(response)));
       if (response.update?.$case === 'job') last = response.update.value;
     }
+    if (cli.signal.aborted) throw leftRunning(name);
     cli.exitCode = exitCodeOfJob(last);
   });
 }

@@ -32,7 +32,7 @@ export const upSettings = {
     placeholder: 'folder',
   }),
   port: setting<number | undefined>({
-    summary: 'port of the coordinator (default: 7070, or the next one that is free)',
+    summary: 'port of the coordinator (default, and for 0: 7070, or the next one that is free)',
     kind: port(),
     fallback: undefined,
     placeholder: 'n',
@@ -60,6 +60,7 @@ export const upSettings = {
 
 /** A complete config. Throws `ConfigError` with every problem. */
 export function resolveUpConfig(sources: Sources, folders: Folders): UpConfig {
-  const {dataDir, drain, ...values} = resolveSettings(upSettings, 'up', sources);
-  return {...values, drainMs: drain, dataDir: dataDir ?? path.join(folders.data, 'up')};
+  const {dataDir, drain, port: given, ...values} = resolveSettings(upSettings, 'up', sources);
+  // Agents must be told a port: 0 cannot be left to the coordinator's system.
+  return {...values, port: given === 0 ? undefined : given, drainMs: drain, dataDir: dataDir ?? path.join(folders.data, 'up')};
 }

@@ -155,7 +155,10 @@ export interface Job {
   queuePosition: number;
   attempts: Attempt[];
   /** Once ended. */
-  endReason: EndReason | undefined;
+  endReason:
+    | EndReason
+    | undefined;
+  /** Lists leave it out for jobs that have ended: GetJob has it. */
   progress: Progress | undefined;
 }
 
@@ -301,11 +304,13 @@ export interface GetJobRequest {
 }
 
 export interface ListJobsRequest {
-  /** At most 1000; 100 when 0. */
+  /** At most 1000; 100 when 0. A page of large jobs has fewer. */
   pageSize: number;
   pageToken: string;
   /** Only these states; all when empty. */
   states: JobState[];
+  /** Of the jobs that have ended, only those that did after this; all when absent. */
+  endedAfter: Date | undefined;
 }
 
 export interface ListJobsResponse {
@@ -3300,7 +3305,7 @@ export const GetJobRequest: MessageFns<GetJobRequest> = {
 };
 
 function createBaseListJobsRequest(): ListJobsRequest {
-  return { pageSize: 0, pageToken: "", states: [] };
+  return { pageSize: 0, pageToken: "", states: [], endedAfter: undefined };
 }
 
 export const ListJobsRequest: MessageFns<ListJobsRequest> = {
@@ -3317,6 +3322,9 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
         writer.int32(v);
       }
       writer.join();
+    }
+    if (message.endedAfter !== undefined) {
+      Timestamp.encode(toTimestamp(message.endedAfter), writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -3368,6 +3376,14 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
 
             break;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.endedAfter = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3393,6 +3409,11 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
         ? globalThis.String(object.page_token)
         : "",
       states: globalThis.Array.isArray(object?.states) ? object.states.map((e: any) => jobStateFromJSON(e)) : [],
+      endedAfter: isSet(object.endedAfter)
+        ? fromJsonTimestamp(object.endedAfter)
+        : isSet(object.ended_after)
+        ? fromJsonTimestamp(object.ended_after)
+        : undefined,
     };
   },
 
@@ -3407,6 +3428,9 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
     if (message.states?.length) {
       obj.states = message.states.map((e) => jobStateToJSON(e));
     }
+    if (message.endedAfter !== undefined) {
+      obj.endedAfter = message.endedAfter.toISOString();
+    }
     return obj;
   },
 
@@ -3418,6 +3442,7 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
     message.states = object.states?.map((e) => e) || [];
+    message.endedAfter = object.endedAfter ?? undefined;
     return message;
   },
 };
@@ -4787,7 +4812,7 @@ export const JobServiceDefinition = {
   methods: {
     /**
      * Validates the spec (every problem at once, as BadRequest field violations), stores the job, and only then answers.
-     * The same request_id gives the same job again.
+     * The same request_id gives the same job again; with another spec it is refused (ALREADY_EXISTS).
      */
     createJob: {
       name: "CreateJob",
@@ -4880,7 +4905,7 @@ export const JobServiceDefinition = {
 export interface JobServiceImplementation<CallContextExt = {}> {
   /**
    * Validates the spec (every problem at once, as BadRequest field violations), stores the job, and only then answers.
-   * The same request_id gives the same job again.
+   * The same request_id gives the same job again; with another spec it is refused (ALREADY_EXISTS).
    */
   createJob(request: CreateJobRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Job>>;
   getJob(request: GetJobRequest, context: CallContext & CallContextExt): Promise<DeepPartial<Job>>;
@@ -4920,7 +4945,7 @@ export interface JobServiceImplementation<CallContextExt = {}> {
 export interface JobServiceClient<CallOptionsExt = {}> {
   /**
    * Validates the spec (every problem at once, as BadRequest field violations), stores the job, and only then answers.
-   * The same request_id gives the same job again.
+   * The same request_id gives the same job again; with another spec it is refused (ALREADY_EXISTS).
    */
   createJob(request: DeepPartial<CreateJobRequest>, options?: CallOptions & CallOptionsExt): Promise<Job>;
   getJob(request: DeepPartial<GetJobRequest>, options?: CallOptions & CallOptionsExt): Promise<Job>;

@@ -1,0 +1,72 @@
+import {afterEach, beforeEach, expect, test} from 'vitest';
+import {systemClock} from '../../shared/clock.js';
+import {ListJobsRequest} from '../../shared/gen/tenfold/v1/job.js';
+import type {AttemptRecord} from '../../shared/job.js';
+import {NO_PROGRESS, type Progress} from '../../shared/progress.js';
+import {CoordinatorRig} from '../../test/support/coordinatorRig.js';
+import {DEFAULT_POLICY} from '../core/snapshot.js';
+import {takeSnapshot} from '../takeSnapshot.js';
+import {JobService} from './jobService.js';
+import type {ApiParts} from './parts.js';
+
+const HOUR_MS = 3_600_000;
+const attempt: AttemptRecord = {
+  number: 1,
+  ranks: [],
+  createdAt: 0,
+  runningAt: 0,
+  endedAt: null,
+  endReason: null,
+  startStep: 0,
+  placementReason: '',
+};
+
+let rig: CoordinatorRig;
+let replayed: string[];
+let service: JobService;
+beforeEach(async () => {
+  rig = await CoordinatorRig.start();
+  replayed = [];
+  const progress = async (id: string): Promise<Progress> => {
+    replayed.push(id);
+    return {...NO_PROGRESS, epoch: 3, epochs: 5};
+  };
+  const {state, fenced: store} = rig;
+  const snapshot = () => takeSnapshot(state, rig.sessions.nodeViews());
+  service = new JobService({
+    state,
+    store,
+    journal: {progress},
+    snapshot,
+    policy: DEFAULT_POLICY,
+    clock: systemClock,
+  } as unknown as ApiParts);
+  await rig.put(rig.keys.job('runs'), {...(await rig.addJob('runs')), status: {phase: 'running', attempt: 1}, attempts: [attempt]});
+  for (const [id, at] of [['ended', HOUR_MS * 30] as const, ['ended-early', HOUR_MS] as const]) {
+    const status = {phase: 'ended', outcome: 'succeeded', reason: {code: 'completed', fault: 'none', message: ''}, at};
+    await rig.put(rig.keys.job(id), {...(await rig.addJob(id)), status, attempts: [attempt]});
+  }
+});
+afterEach(() => rig.stop());
+
+const listed = async (request: Partial<ListJobsRequest> = {}): Promise<string[]> =>
+  (await service.listJobs(ListJobsRequest.fromPartial(request))).jobs.map(({name}) => name.replace('jobs/', ''));
+
+test('a list replays no journal of a job that has ended; the job alone has its progress', async () => {
+  const {jobs} = await service.listJobs(ListJobsRequest.fromPartial({}));
+  expect(jobs.map(({name, progress}) => [name, progress?.epoch])).toEqual([
+    ['jobs/runs', 3],
+    ['jobs/ended-early', undefined],
+    ['jobs/ended', undefined],
+  ]);
+  expect(replayed).toEqual(['runs']);
+  expect((await service.getJob({name: 'jobs/ended'})).progress?.epoch).toBe(3);
+});
+
+test('a list may leave out what ended earlier, and its pages belong to that question', async () => {
+  const endedAfter = new Date(HOUR_MS * 10);
+  expect(await listed({endedAfter})).toEqual(['runs', 'ended']);
+  const {nextPageToken: pageToken} = await service.listJobs(ListJobsRequest.fromPartial({endedAfter, pageSize: 1}));
+  expect(await listed({endedAfter, pageToken})).toEqual(['ended']);
+  await expect(listed({pageToken})).rejects.toThrow(/page_token/);
+});
