@@ -36,6 +36,8 @@ export const attemptRecordSchema = z.object({
   runningAt: z.number().nullable(),
   endedAt: z.number().nullable(),
   endReason: endReasonSchema.nullable(),
+  /** The node by whose fault it ended, if it was a node's. */
+  failedNode: z.string().optional(),
   /** Optimizer step of the checkpoint it started from; 0: from the start. */
   startStep: z.number().int(),
   /** Why it was placed where it is. */

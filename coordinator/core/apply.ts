@@ -35,7 +35,7 @@ function changed(job: JobRecord, decision: Decision, now: Instant): JobRecord {
       };
     case 'endAttempt':
       return {
-        ...withActive(job, decision, attempt => closed(attempt, decision.endReason, now)),
+        ...withActive(job, decision, attempt => ({...closed(attempt, decision.endReason, now), failedNode: decision.failedNode})),
         status: {phase: 'recovering', after: decision.attempt},
       };
     case 'endJob':

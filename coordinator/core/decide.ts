@@ -80,7 +80,7 @@ function settleActive(job: JobRecord, snapshot: Snapshot, now: Instant, policy: 
       return {decision: {kind: 'endJob', jobId: job.id, outcome: 'succeeded', endReason: verdict.reason}};
     case 'failed':
       return mayRestart(job, endedAttempts(job), verdict.cause)
-        ? {decision: {kind: 'endAttempt', jobId: job.id, attempt: attempt.number, endReason: verdict.cause}}
+        ? {decision: endAttempt(job, attempt, verdict)}
         : failForGood(job, attempt, plan, verdict, snapshot, now, policy);
     default:
       return assertNever(verdict);
@@ -107,7 +107,15 @@ function failForGood(
   if (waitsFor && now < until) return {lookAgainAt: until};
   return isGone
     ? {decision: {kind: 'endJob', jobId: job.id, outcome: 'failed', endReason: finalReason(job, verdict.cause)}}
-    : {decision: {kind: 'endAttempt', jobId: job.id, attempt: attempt.number, endReason: verdict.cause}};
+    : {decision: endAttempt(job, attempt, verdict)};
+}
+
+function endAttempt(
+  {id: jobId}: JobRecord,
+  {number: attempt}: AttemptRecord,
+  {cause, failedNode}: Verdict & {outcome: 'failed'},
+): Decision {
+  return {kind: 'endAttempt', jobId, attempt, endReason: cause, failedNode};
 }
 
 /** Placing it anew is the queue's business; here it ends if that will not be. */

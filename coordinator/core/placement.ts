@@ -9,8 +9,8 @@ import type {Policy, Snapshot} from './snapshot.js';
 
 /**
  * Where a gang goes: whole or not at all; on as few nodes as will do, of one device model if there is one that has room; within a node on
- * the devices that are linked best. Ranks are numbered node by node, so that neighbours in the ring sit on one host. All choices are
- * deterministic.
+ * the devices that are linked best. Ranks are numbered node by node, so that neighbours in the ring sit on one host. A node by whose fault
+ * earlier attempts of the job ended is left out for as long as the others have room. All choices are deterministic.
  */
 
 /** What a node offers at the moment. */
@@ -35,8 +35,37 @@ export type Placing =
   /** There is room, but none of its nodes holds a port that rank 0 could listen on. */
   | {readonly kind: 'noPort'; readonly nodeId: string};
 
-/** Places a gang of `count` on what is offered. */
-export function placeGang(count: number, offers: readonly Offer[]): Placing {
+/** Of nodes by whose fault attempts of the job ended, the numbers of those attempts. */
+type Failures = ReadonlyMap<string, readonly number[]>;
+const NO_FAILURES: Failures = new Map();
+
+/** Places a gang of `count` on what is offered, as far as possible on other nodes than those of `failures`. */
+export function placeGang(count: number, offers: readonly Offer[], failures: Failures = NO_FAILURES): Placing {
+  const rest = worstFirst(failures).reduce((left, nodeId) => {
+    const others = left.filter(offer => offer.nodeId !== nodeId);
+    return placeOn(count, others).kind === 'fits' ? others : left;
+  }, offers);
+  const placing = placeOn(count, rest);
+  if (placing.kind !== 'fits') return placing;
+  const {gang} = placing;
+  return {kind: 'fits', gang: {...gang, reason: [gang.reason, ...explainFailures(failures, offers, rest, gang)].join('; ')}};
+}
+
+/** The node that failed most often first; of those that failed equally often the one that failed last. */
+function worstFirst(failures: Failures): string[] {
+  return [...failures].sort(([, a], [, b]) => b.length - a.length || b.at(-1)! - a.at(-1)!).map(([nodeId]) => nodeId);
+}
+
+function explainFailures(failures: Failures, offers: readonly Offer[], rest: readonly Offer[], gang: Gang): string[] {
+  return [...failures].flatMap(([nodeId, attempts]) => {
+    const failed = attempts.length === 1 ? `attempt ${attempts[0]} failed` : `${attempts.length} attempts failed`;
+    if (gang.ranks.some(rank => rank.nodeId === nodeId)) return `${failed} on ${nodeId}, but nothing better has room`;
+    const isLeftOut = offers.some(offer => offer.nodeId === nodeId && offer.devices.length > 0 && !rest.includes(offer));
+    return isLeftOut ? `${nodeId} is left out, for ${failed} there` : [];
+  });
+}
+
+function placeOn(count: number, offers: readonly Offer[]): Placing {
   const shares = chooseShares(count, offers);
   if (shares === undefined) return {kind: 'noRoom', free: devicesIn(offers)};
   const ordered = rankOrder(shares);

@@ -4,7 +4,7 @@ import type {JobRecord} from '../../shared/job.js';
 import {remains} from './attempt.js';
 import {capacity, clusterKind, countDevices, devicesIn, freeOffers, type Gang, type Offer, placeGang, withoutGang} from './placement.js';
 import {earliest, presence} from './presence.js';
-import {endedAttempts, fruitlessInARow, mayRestart, restartDueAt} from './restart.js';
+import {endedAttempts, failuresByNode, fruitlessInARow, mayRestart, restartDueAt} from './restart.js';
 import type {Policy, Snapshot} from './snapshot.js';
 
 /**
@@ -106,7 +106,7 @@ interface Circumstances {
 }
 
 function consider(job: JobRecord, at: Circumstances): Standing {
-  const placing = placeGang(job.spec.resources.gpus, at.free);
+  const placing = placeGang(job.spec.resources.gpus, at.free, failuresByNode(job));
   const ending = endingOf(job, at);
   const dueAt = restartDueAt(job);
   const reasons = [

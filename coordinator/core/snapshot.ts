@@ -60,7 +60,14 @@ export type Decision =
   /** All ranks have taken a step. */
   | {readonly kind: 'markRunning'; readonly jobId: string; readonly attempt: number}
   /** The attempt is over and another one is due: the job is recovering. */
-  | {readonly kind: 'endAttempt'; readonly jobId: string; readonly attempt: number; readonly endReason: EndReason}
+  | {
+      readonly kind: 'endAttempt';
+      readonly jobId: string;
+      readonly attempt: number;
+      readonly endReason: EndReason;
+      /** The node by whose fault it ended, if it was a node's. */
+      readonly failedNode?: string;
+    }
   | {
       readonly kind: 'endJob';
       readonly jobId: string;
