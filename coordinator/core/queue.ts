@@ -13,8 +13,8 @@ import type {Policy, Snapshot} from './snapshot.js';
  * First those that were interrupted (a crash should not cost a job the place it had), then by priority, then first come, first served. The
  * order is strict: a job that does not fit holds back all behind it, for without knowing how long jobs run, letting small ones pass would
  * starve a big gang for ever. Three kinds of jobs step aside instead, since holding back would serve nobody: those whose data set is not
- * ready, and those that the cluster as it is could not hold even if it were empty. A node that fell silent a moment ago still counts as
- * part of the cluster.
+ * ready, those that the cluster as it is could not hold even if it were empty, and those whose pause before the next attempt has not passed.
+ * A node that fell silent a moment ago still counts as part of the cluster.
  *
  * Decisions and explanations both come from here, so they cannot contradict each other.
  */
@@ -123,10 +123,13 @@ function consider(job: JobRecord, at: Circumstances): Standing {
   return {kind: 'waits', reasons, lookAgainAt: earliest([at.now < dueAt ? dueAt : undefined, ...ending.map(node => node.until)])};
 }
 
+/** What a free device does not help against. */
+const STEP_ASIDE: ReadonlySet<ReasonCode> = new Set<ReasonCode>(['dataset_missing', 'dataset_registering', 'restart_delay']);
+
 /** Whether the jobs behind `job` must wait for it. */
 function holdsItsPlace(job: JobRecord, reasons: readonly Reason[], whole: readonly Offer[]): boolean {
   if (devicesIn(whole) < job.spec.resources.gpus) return false;
-  return !reasons.some(reason => reason.code === 'dataset_registering' || reason.code === 'dataset_missing');
+  return !reasons.some(reason => STEP_ASIDE.has(reason.code));
 }
 
 function datasetReasons(job: JobRecord, snapshot: Snapshot): Reason[] {
