@@ -175,25 +175,24 @@ export function countDevices(count: number, kind: DeviceKind): string {
 }
 
 /**
- * What jobs of this cluster run on. CPU slots stand in for GPUs only where no known node has one: a job that waits for a GPU should not
- * find itself on a CPU, a hundred times slower, because all GPUs are taken.
+ * What jobs of this cluster run on. CPU slots stand in for GPUs only where no node has one: a job that waits for a GPU should not find
+ * itself on a CPU, a hundred times slower, because all GPUs are taken. Lost nodes do not count, for records of nodes stay for ever: one
+ * that once had a GPU would keep all jobs from the CPU slots that are left.
  */
-export function clusterKind(snapshot: Snapshot): DeviceKind {
-  const all = [...snapshot.nodes.values()].flatMap(view => view.record.devices);
+export function clusterKind(snapshot: Snapshot, now: Instant, policy: Policy): DeviceKind {
+  const all = notLost(snapshot, now, policy).flatMap(([, {record}]) => record.devices);
   return all.length === 0 || all.some(device => device.kind === 'cuda') ? 'cuda' : 'cpu';
 }
 
 /** Everything that the nodes not lost would offer if nothing ran: what a gang may hope for. */
 export function capacity(snapshot: Snapshot, now: Instant, policy: Policy): Offer[] {
-  const kind = clusterKind(snapshot);
-  return sortedNodes(snapshot)
-    .filter(([, view]) => presence(view, now, policy).kind !== 'lost')
-    .map(([nodeId, {record}]) => ({
-      nodeId,
-      address: record.address,
-      devices: record.devices.filter(device => device.kind === kind),
-      ports: [],
-    }));
+  const kind = clusterKind(snapshot, now, policy);
+  return notLost(snapshot, now, policy).map(([nodeId, {record}]) => ({
+    nodeId,
+    address: record.address,
+    devices: record.devices.filter(device => device.kind === kind),
+    ports: [],
+  }));
 }
 
 /** What can be placed on now: of nodes that are here, the devices that neither a plan nor a live process holds, and the ports no plan names. */
@@ -211,8 +210,9 @@ export function freeOffers(snapshot: Snapshot, now: Instant, policy: Policy): Of
   });
 }
 
-function sortedNodes(snapshot: Snapshot) {
-  return [...snapshot.nodes].sort(([a], [b]) => (a < b ? -1 : 1));
+/** By id. */
+function notLost(snapshot: Snapshot, now: Instant, policy: Policy) {
+  return [...snapshot.nodes].filter(([, view]) => presence(view, now, policy).kind !== 'lost').sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 function placeKey(nodeId: string, what: string): string {

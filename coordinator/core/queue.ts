@@ -117,7 +117,7 @@ function consider(job: JobRecord, at: Circumstances): Standing {
     })),
     ...(at.now < dueAt ? [delayReason(job, at.now, dueAt)] : []),
     ...roomReasons(job, placing, at),
-    ...(at.blocker === undefined ? [] : [behindReason(at.blocker, at.snapshot)]),
+    ...(at.blocker === undefined ? [] : [behindReason(at.blocker, at)]),
   ];
   if (placing.kind === 'fits' && reasons.length === 0) return {kind: 'starts', gang: placing.gang};
   return {kind: 'waits', reasons, lookAgainAt: earliest([at.now < dueAt ? dueAt : undefined, ...ending.map(node => node.until)])};
@@ -158,7 +158,7 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
   if (placing.kind === 'noPort')
     return [{code: 'no_rendezvous_port', message: `node ${placing.nodeId} holds no port for a rendezvous yet`}];
   if (whole.length === 0) return [{code: 'no_nodes', message: 'no node is connected'}];
-  const kind = clusterKind(snapshot);
+  const kind = clusterKind(snapshot, now, policy);
   const needs = `needs ${countDevices(job.spec.resources.gpus, kind)}`;
   if (devicesIn(whole) < job.spec.resources.gpus)
     return [{code: 'cluster_too_small', message: `${needs}, the connected nodes have ${devicesIn(whole)}`}];
@@ -172,7 +172,7 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
   ];
 }
 
-function behindReason(blocker: JobRecord, snapshot: Snapshot): Reason {
-  const devices = countDevices(blocker.spec.resources.gpus, clusterKind(snapshot));
+function behindReason(blocker: JobRecord, {snapshot, now, policy}: Circumstances): Reason {
+  const devices = countDevices(blocker.spec.resources.gpus, clusterKind(snapshot, now, policy));
   return {code: 'behind', message: `${blocker.id} is ahead and waits for ${devices}`};
 }
