@@ -1,5 +1,5 @@
 import type {Clock} from '../shared/clock.js';
-import {unavailable} from '../shared/errors.js';
+import {alreadyExists, unavailable} from '../shared/errors.js';
 import type {Instant} from '../shared/ids.js';
 import type {Log} from '../shared/log.js';
 import type {NodeIdentity, NodeRecord, NodeReport} from '../shared/observation.js';
@@ -29,8 +29,9 @@ export interface SessionsParts {
 const NO_EXITS: ReadonlyMap<string, Instant> = new Map();
 
 /**
- * The agents that speak to this leader. Each node has one session: a newer one replaces the older. What nodes say is kept here alone, not
- * in the store: a new leader hears it anew.
+ * The agents that speak to this leader. Each node has one session: a newer one of the same agent, known by its outbox, replaces the older;
+ * another agent under the same id is turned away for as long as the first one speaks. What nodes say is kept here alone, not in the store: a
+ * new leader hears it anew.
  */
 export class Sessions {
   private readonly live = new Map<string, AgentSession>();
@@ -38,6 +39,8 @@ export class Sessions {
   private readonly heard = new Map<string, NodeView>();
   /** Per node, how far its outbox was acknowledged. */
   private readonly acknowledged = new Map<string, {readonly outboxId: string; readonly sequence: number}>();
+  /** Outboxes of agents whose node id was taken, told once each. */
+  private readonly turnedAway = new Set<string>();
   private readonly topic = new Topic();
   private ledSince: Instant;
   private leader: number | undefined;
@@ -69,7 +72,7 @@ export class Sessions {
 
   /**
    * Serves one agent's session: yields what it shall be told, until it hangs up or `signal` aborts. Throws a DomainError when the agent
-   * should go elsewhere or come again: not the leader, replaced by a newer session, malformed message.
+   * should go elsewhere or come again: not the leader, replaced by a newer session, another agent has its node id, malformed message.
    */
   async *serve(messages: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncGenerator<CoordinatorMessage> {
     const incoming = messages[Symbol.asyncIterator]();
@@ -80,6 +83,7 @@ export class Sessions {
     const fence = actingFence(this.parts.leadership, this.parts.state);
     if (fence === undefined) throw unavailable('this coordinator does not lead now');
 
+    this.refuseDouble(hello);
     await this.storeNode(hello.identity);
     const session = this.open(hello, signal);
     try {
@@ -105,6 +109,8 @@ export class Sessions {
   }
 
   private open(hello: AgentHello, signal: AbortSignal): AgentSession {
+    // Another may have come while the record was written.
+    this.refuseDouble(hello);
     const {nodeId} = hello.identity;
     const older = this.live.get(nodeId);
     const session = new AgentSession(hello, this, signal);
@@ -113,6 +119,20 @@ export class Sessions {
     this.parts.log.info(older === undefined ? 'node connected' : 'node connected anew; its older session ends', {node: nodeId});
     this.noteReport(hello.identity, hello.report);
     return session;
+  }
+
+  /** Two agents that take turns as one node would each end the other's ranks, and start them a second time (L5). */
+  private refuseDouble({identity: {nodeId}, outboxId}: AgentHello): void {
+    const holder = this.live.get(nodeId);
+    if (holder === undefined || holder.hello.outboxId === outboxId || !holder.isWell) return;
+    const {hostname} = holder.hello.identity;
+    const advice =
+      'another agent needs a node id of its own (--node-id); one that lost its data folder gets in once the older one has ended';
+    const message = `nodes/${nodeId} is taken: an agent on ${hostname} is connected as ${nodeId}; ${advice}`;
+    if (!this.turnedAway.has(outboxId))
+      this.parts.log.warn('an agent is turned away: another is connected as its node', {node: nodeId, hostname});
+    this.turnedAway.add(outboxId);
+    throw alreadyExists('node', `nodes/${nodeId}`, message);
   }
 
   private close(nodeId: string, session: AgentSession): void {
