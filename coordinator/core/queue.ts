@@ -12,9 +12,9 @@ import type {Policy, Snapshot} from './snapshot.js';
  *
  * First those that were interrupted (a crash should not cost a job the place it had), then by priority, then first come, first served. The
  * order is strict: a job that does not fit holds back all behind it, for without knowing how long jobs run, letting small ones pass would
- * starve a big gang for ever. Three kinds of jobs step aside instead, since holding back would serve nobody: those whose data set is not
- * ready, those that the cluster as it is could not hold even if it were empty, and those whose pause before the next attempt has not passed.
- * A node that fell silent a moment ago still counts as part of the cluster.
+ * starve a big gang for ever. Four kinds of jobs step aside instead, since holding back would serve nobody: those whose data set is not
+ * ready, those that the cluster as it is could not hold even if it were empty, those whose pause before the next attempt has not passed,
+ * and those whose record the store refuses. A node that fell silent a moment ago still counts as part of the cluster.
  *
  * Decisions and explanations both come from here, so they cannot contradict each other.
  */
@@ -40,6 +40,7 @@ export type ReasonCode =
   | 'dataset_registering'
   | 'restart_delay'
   | 'processes_ending'
+  | 'record_refused'
   | 'no_nodes'
   | 'cluster_too_small'
   | 'not_enough_free'
@@ -116,6 +117,7 @@ function consider(job: JobRecord, at: Circumstances): Standing {
       message: `processes of its last attempt are still ending on ${node.nodeId}`,
     })),
     ...(at.now < dueAt ? [delayReason(job, at.now, dueAt)] : []),
+    ...refusalReasons(job, at.snapshot),
     ...roomReasons(job, placing, at),
     ...(at.blocker === undefined ? [] : [behindReason(at.blocker, at)]),
   ];
@@ -124,7 +126,12 @@ function consider(job: JobRecord, at: Circumstances): Standing {
 }
 
 /** What a free device does not help against. */
-const STEP_ASIDE: ReadonlySet<ReasonCode> = new Set<ReasonCode>(['dataset_missing', 'dataset_registering', 'restart_delay']);
+const STEP_ASIDE: ReadonlySet<ReasonCode> = new Set<ReasonCode>([
+  'dataset_missing',
+  'dataset_registering',
+  'restart_delay',
+  'record_refused',
+]);
 
 /** Whether the jobs behind `job` must wait for it. */
 function holdsItsPlace(job: JobRecord, reasons: readonly Reason[], whole: readonly Offer[]): boolean {
@@ -151,6 +158,12 @@ function delayReason(job: JobRecord, now: Instant, dueAt: Instant): Reason {
   const tries = fruitlessInARow(job);
   const blame = tries === 1 ? 'the last attempt' : `the last ${tries} attempts`;
   return {code: 'restart_delay', message: `next attempt in ${Math.ceil((dueAt - now) / 1000)} s, for ${blame} ended before the first step`};
+}
+
+function refusalReasons({id}: JobRecord, {jobs, refused}: Snapshot): Reason[] {
+  const revision = refused?.get(id);
+  if (revision === undefined || revision !== jobs.get(id)?.modRevision) return [];
+  return [{code: 'record_refused', message: 'its record has grown too large for the store: cancel it, and submit it anew'}];
 }
 
 function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {snapshot, now, policy, whole}: Circumstances): Reason[] {

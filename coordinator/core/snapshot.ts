@@ -34,6 +34,8 @@ export interface Snapshot {
   readonly datasets: ReadonlyMap<string, Versioned<DatasetRecord>>;
   /** Of each job, its committed checkpoints, oldest first. */
   readonly checkpoints: ReadonlyMap<string, readonly CheckpointRecord[]>;
+  /** Jobs whose next attempt the store refused, with the revision that their record had: they step aside until it is another. */
+  readonly refused?: ReadonlyMap<string, number>;
 }
 
 /** Settings that decisions depend on. */

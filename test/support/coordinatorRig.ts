@@ -19,7 +19,7 @@ import {type Clock, systemClock} from '../../shared/clock.js';
 import type {DatasetRecord} from '../../shared/dataset.js';
 import type {JobRecord} from '../../shared/job.js';
 import {parseJobSpec} from '../../shared/jobSpec.js';
-import {silentLog} from '../../shared/log.js';
+import {type Log, silentLog} from '../../shared/log.js';
 import {GivenLeadership} from './leadership.js';
 
 /** The rooms of a coordinator put together over a given store, without gRPC and without processes; leadership is the test's to give. */
@@ -72,9 +72,9 @@ export class CoordinatorRig {
     return revision;
   }
 
-  startLoop(): void {
+  startLoop(log: Log = silentLog): void {
     const {state, sessions, fenced, leadership, clock} = this;
-    const loop = new Loop({state, sessions, fenced, leadership, clock, log: silentLog, policy: DEFAULT_POLICY});
+    const loop = new Loop({state, sessions, fenced, leadership, clock, log, policy: DEFAULT_POLICY});
     this.running.push(loop.run(this.abort.signal));
   }
 
