@@ -32,8 +32,7 @@ export class JobViews {
       records.map(async ({value: job, modRevision}) => {
         const {waitingFor = [], queuePosition = 0} = standing.get(job.id) ?? {};
         const progress = job.attempts.length === 0 ? undefined : await journal.progress(job.id);
-        const generationOf = (attempt: number): number | undefined => state.plan(job.id, attempt)?.generation;
-        return jobToProto(job, {modRevision, waitingFor, queuePosition, progress, generationOf});
+        return jobToProto(job, {modRevision, waitingFor, queuePosition, progress, planOf: attempt => state.plan(job.id, attempt)});
       }),
     );
   }

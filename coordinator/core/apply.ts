@@ -54,7 +54,6 @@ function placed(job: JobRecord, plan: AttemptPlan, reason: string, now: Instant)
     throw new Error(`attempt ${plan.attempt} of job ${job.id}, which is ${job.status.phase} after ${job.attempts.length} attempts`);
   const attempt: AttemptRecord = {
     number: plan.attempt,
-    ranks: plan.ranks,
     createdAt: now,
     runningAt: null,
     endedAt: null,
