@@ -6,6 +6,8 @@ import {CoordinatorRig} from '../test/support/coordinatorRig.js';
 import {IDLE, observed, ScriptedAgent} from '../test/support/scriptedAgent.js';
 import {ShiftedClock} from '../test/support/shiftedClock.js';
 import {MemoryStore} from './adapters/memoryStore.js';
+import {presence} from './core/presence.js';
+import {DEFAULT_POLICY} from './core/snapshot.js';
 
 let rig: CoordinatorRig;
 let clock: ShiftedClock;
@@ -115,6 +117,32 @@ describe('a session', () => {
     const third = connect('node-a', {outboxId: 'again anew'});
     await eventually(() => third.heard.length).toBe(2);
     expect(failureOf(second)).toMatch('a newer session of this node took over');
+  });
+
+  it('makes nobody lost when the wall clock is set, be it that they spoke to this leader or not', async () => {
+    const agent = connect('node-a');
+    await eventually(() => agent.heard.length).toBe(2);
+    await rig.put(rig.keys.node('node-b'), {...rig.state.nodes.get('node-a')!.value, nodeId: 'node-b'});
+    await agent.hangUp();
+    const kinds = () => [...rig.sessions.nodeViews().values()].map(view => presence(view, clock.now(), DEFAULT_POLICY).kind);
+    clock.step(3_600_000);
+    expect(kinds()).toEqual(['silent', 'silent']);
+    clock.step(-7_200_000);
+    clock.pass(DEFAULT_POLICY.nodeTimeoutMs);
+    expect(kinds()).toEqual(['lost', 'lost']);
+  });
+
+  it('sees an exit as long ago as it was, whatever the wall clock was set to since', async () => {
+    const agent = connect('node-a');
+    rig.startLoop();
+    await rig.addJob('j1');
+    const plan = await agent.plan();
+    const exited = {state: 'exited', reason: endReason('peer_lost')} as const;
+    agent.report({...IDLE, attempts: [observed(plan, 'node-a', exited)]});
+    await eventually(() => rig.sessions.nodeViews().get('node-a')?.exitsSeenAt.size).toBe(1);
+    clock.step(3_600_000);
+    const [seenAt] = rig.sessions.nodeViews().get('node-a')!.exitsSeenAt.values();
+    expect(clock.now() - seenAt!).toBeLessThan(60_000);
   });
 
   it('acknowledges events once they are in the journal, and keeps none of another generation', async () => {

@@ -1,6 +1,6 @@
 import type {Clock} from '../shared/clock.js';
 import {alreadyExists, unavailable} from '../shared/errors.js';
-import type {Instant} from '../shared/ids.js';
+import {type Instant, instant} from '../shared/ids.js';
 import type {Log} from '../shared/log.js';
 import type {NodeIdentity, NodeRecord, NodeReport} from '../shared/observation.js';
 import type {AgentHello, AgentMessage, CoordinatorMessage} from '../shared/wire/agent.js';
@@ -26,7 +26,13 @@ export interface SessionsParts {
   readonly coordinatorVersion: string;
 }
 
-const NO_EXITS: ReadonlyMap<string, Instant> = new Map();
+/** A view of a node with its moments by the monotonic clock, so that setting the wall clock makes nobody lost. */
+type Heard = Omit<NodeView, 'lastSeenAt' | 'exitsSeenAt'> & {
+  readonly lastSeenMs: number;
+  readonly exitsSeenMs: ReadonlyMap<string, number>;
+};
+
+const NO_EXITS: ReadonlyMap<string, number> = new Map();
 
 /**
  * The agents that speak to this leader. Each node has one session: a newer one of the same agent, known by its outbox, replaces the older;
@@ -36,17 +42,18 @@ const NO_EXITS: ReadonlyMap<string, Instant> = new Map();
 export class Sessions {
   private readonly live = new Map<string, AgentSession>();
   /** What nodes said to this leader, those that are silent now included. */
-  private readonly heard = new Map<string, NodeView>();
+  private readonly heard = new Map<string, Heard>();
   /** Per node, how far its outbox was acknowledged. */
   private readonly acknowledged = new Map<string, {readonly outboxId: string; readonly sequence: number}>();
   /** Outboxes of agents whose node id was taken, told once each. */
   private readonly turnedAway = new Set<string>();
   private readonly topic = new Topic();
-  private ledSince: Instant;
+  /** Monotonic. */
+  private ledSinceMs: number;
   private leader: number | undefined;
 
   constructor(readonly parts: SessionsParts) {
-    this.ledSince = parts.clock.now();
+    this.ledSinceMs = parts.clock.monotonic();
     parts.leadership.onChange(() => this.noteLeadership());
     this.noteLeadership();
   }
@@ -54,15 +61,16 @@ export class Sessions {
   /** Every node that has a record or a session. */
   nodeViews(): ReadonlyMap<string, NodeView> {
     const views = new Map<string, NodeView>();
-    for (const [nodeId, {value: record}] of this.parts.state.nodes) views.set(nodeId, this.heard.get(nodeId) ?? this.unheard(record));
-    for (const [nodeId, view] of this.heard) views.set(nodeId, view);
+    for (const [nodeId, {value: record}] of this.parts.state.nodes)
+      views.set(nodeId, this.viewed(this.heard.get(nodeId) ?? this.unheard(record)));
+    for (const [nodeId, heard] of this.heard) if (!views.has(nodeId)) views.set(nodeId, this.viewed(heard));
     return views;
   }
 
   /** One node alone, if it has spoken to this leader. */
   viewOf(nodeId: string): ReadonlyMap<string, NodeView> {
-    const view = this.heard.get(nodeId);
-    return new Map(view === undefined ? [] : [[nodeId, view]]);
+    const heard = this.heard.get(nodeId);
+    return new Map(heard === undefined ? [] : [[nodeId, this.viewed(heard)]]);
   }
 
   /** Calls back when a node came, went, or reported something else. Returns how to stop that. */
@@ -97,10 +105,10 @@ export class Sessions {
 
   /** What a session hears from its agent. */
   noteReport(identity: NodeIdentity, report: NodeReport): void {
-    const now = this.parts.clock.now();
+    const nowMs = this.parts.clock.monotonic();
     const {nodeId} = identity;
-    const exitsSeenAt = noteExits(this.heard.get(nodeId)?.exitsSeenAt ?? NO_EXITS, report, now);
-    this.heard.set(nodeId, {record: identity, connected: true, lastSeenAt: now, report, exitsSeenAt});
+    const exitsSeenMs = noteExits(this.heard.get(nodeId)?.exitsSeenMs ?? NO_EXITS, report, nowMs);
+    this.heard.set(nodeId, {record: identity, connected: true, lastSeenMs: nowMs, report, exitsSeenMs});
     this.topic.publish();
   }
 
@@ -139,8 +147,8 @@ export class Sessions {
     session.end();
     if (this.live.get(nodeId) !== session) return;
     this.live.delete(nodeId);
-    const view = this.heard.get(nodeId);
-    if (view !== undefined) this.heard.set(nodeId, {...view, connected: false, lastSeenAt: this.parts.clock.now()});
+    const heard = this.heard.get(nodeId);
+    if (heard !== undefined) this.heard.set(nodeId, {...heard, connected: false, lastSeenMs: this.parts.clock.monotonic()});
     this.parts.log.info('node disconnected', {node: nodeId});
     this.topic.publish();
   }
@@ -159,8 +167,16 @@ export class Sessions {
     await fenced.commit({what: `storing node ${record.nodeId}`, comparisons: [], operations: [{kind: 'put', key, value}]});
   }
 
-  private unheard(record: NodeRecord): NodeView {
-    return {record, connected: false, lastSeenAt: this.ledSince, report: null, exitsSeenAt: NO_EXITS};
+  private unheard(record: NodeRecord): Heard {
+    return {record, connected: false, lastSeenMs: this.ledSinceMs, report: null, exitsSeenMs: NO_EXITS};
+  }
+
+  /** As decisions and people see it: moments of the wall clock, as far back from now as they were. */
+  private viewed({lastSeenMs, exitsSeenMs, ...view}: Heard): NodeView {
+    const {clock} = this.parts;
+    const bootMs = clock.now() - clock.monotonic();
+    const wall = (ms: number): Instant => instant(Math.round(bootMs + ms));
+    return {...view, lastSeenAt: wall(lastSeenMs), exitsSeenAt: new Map([...exitsSeenMs].map(([exit, ms]) => [exit, wall(ms)]))};
   }
 
   /**
@@ -171,7 +187,7 @@ export class Sessions {
     const fence = this.parts.leadership.fence();
     if (fence === undefined || fence.revision === this.leader) return;
     this.leader = fence.revision;
-    this.ledSince = this.parts.clock.now();
+    this.ledSinceMs = this.parts.clock.monotonic();
     for (const nodeId of [...this.heard.keys()]) if (!this.live.has(nodeId)) this.heard.delete(nodeId);
   }
 }
