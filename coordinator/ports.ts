@@ -99,5 +99,7 @@ export interface JournalFile {
   size(): Promise<number>;
   /** Appends, and resolves once the bytes survive a crash. After a failure, the file may hold any part of them. */
   append(bytes: Uint8Array): Promise<void>;
+  /** Resolves once what lies in the file survives a crash, whoever appended it. */
+  sync(): Promise<void>;
   close(): Promise<void>;
 }
