@@ -195,13 +195,28 @@ export class JobJournal {
 
   /** The order matters: first the mark, then reading what is before it. */
   private async takeOver(leader: number): Promise<void> {
+    this.refuseOlderEtcd(leader);
     const size = await this.file.size();
     const last = size === 0 ? undefined : (await this.file.read(size - 1, 1))[0];
     const torn = last !== undefined && last !== NEWLINE;
     await this.file.append(Buffer.from(`${torn ? '\n' : ''}${leaderMark(leader)}`));
     await this.readOn();
+    this.refuseOlderEtcd(leader);
     this.writer = leader;
     this.readUnder = leader;
+  }
+
+  /**
+   * A greater mark than that of whoever leads now: etcd forgot revisions. What is written under the lesser one would be acknowledged, and
+   * count for nobody.
+   */
+  private refuseOlderEtcd(leader: number): void {
+    const {leader: marked} = this.end.position;
+    if (marked <= leader || this.leader() !== leader) return;
+    throw new Error(
+      `the journal of ${this.jobId} has the mark of leader ${marked}, and this one's revision is only ${leader}: etcd was restored from a ` +
+        `snapshot or made anew; restore it with revisions that go on above ${marked} (etcdutl snapshot restore --bump-revision … --mark-compacted)`,
+    );
   }
 
   /** The events that are not in the journal yet, numbered on. */

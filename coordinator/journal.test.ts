@@ -68,6 +68,16 @@ describe('the journal of a job', () => {
     expect(told(await all(after, 4))).toEqual(['5 a4', '6 a5']);
   });
 
+  it('refuses to write under a lesser revision than it has the mark of: etcd was restored, and the events would count for nobody', async () => {
+    await openJournal().append('node-a', 'box', [log(1)]);
+    const restored = new GivenLeadership(60);
+    const journal = openJournal(restored);
+    await expect(journal.append('node-a', 'box', [log(2)])).rejects.toThrow(/mark of leader 100.*only 60.*--bump-revision/s);
+    restored.give(1000);
+    await journal.append('node-a', 'box', [log(2)]);
+    expect(told(await all(journal))).toEqual(['1 line 1', '2 line 2']);
+  });
+
   it('goes on after a crash in the middle of a line', async () => {
     await openJournal().append('node-a', 'box', [log(1), log(2)]);
     const whole = await readFile(file(), 'utf8');
