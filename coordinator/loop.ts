@@ -14,7 +14,7 @@ import type {Decision, Policy, Snapshot} from './core/snapshot.js';
 import type {FencedStore} from './fencedStore.js';
 import type {Comparison, Leadership, Operation} from './ports.js';
 import type {Sessions} from './sessions.js';
-import {takeSnapshot} from './takeSnapshot.js';
+import {takeOpenSnapshot} from './takeSnapshot.js';
 
 export interface LoopParts {
   readonly state: ClusterState;
@@ -62,7 +62,7 @@ export class Loop {
   /** Decides once and commits what was decided. Returns when to look again, if something waits for a time. */
   private async turn(): Promise<Instant | undefined> {
     const {state, sessions, clock, policy} = this.parts;
-    const snapshot = takeSnapshot(state, sessions.nodeViews(), this.refused);
+    const snapshot = takeOpenSnapshot(state, sessions.nodeViews(), this.refused);
     const now = clock.now();
     const {decisions, bugs, lookAgainAt} = decide(snapshot, now, policy);
     for (const {jobId, error} of bugs) this.tellBug('a job cannot be decided about', jobId, error);

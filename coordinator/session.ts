@@ -6,7 +6,7 @@ import {MalformedMessageError} from '../shared/wire/common.js';
 import {actingFence} from './acting.js';
 import {desired} from './core/desired.js';
 import type {Sessions} from './sessions.js';
-import {takeSnapshot} from './takeSnapshot.js';
+import {takeOpenSnapshot} from './takeSnapshot.js';
 
 /** Longer than any heartbeat that an agent can be given (a minute). A broken link is mostly noticed within seconds, by gRPC's keepalive. */
 const SILENT_MS = 65_000;
@@ -84,7 +84,7 @@ export class AgentSession {
     if (fence === undefined) return undefined;
     const {nodeId} = this.hello.identity;
     // Of the nodes, only this one matters here: with all of them, a change would cost the square of their number.
-    const plans = desired(takeSnapshot(state, this.sessions.viewOf(nodeId)), nodeId);
+    const plans = desired(takeOpenSnapshot(state, this.sessions.viewOf(nodeId)), nodeId);
     // A plan never changes, and its generation is its own.
     const fingerprint = [fence.revision, ...plans.map(plan => plan.generation)].join(' ');
     return {fingerprint, value: {kind: 'desired', leaderGeneration: fence.revision, plans}};

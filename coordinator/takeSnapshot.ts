@@ -6,3 +6,12 @@ export function takeSnapshot(state: ClusterState, nodes: ReadonlyMap<string, Nod
   const {jobs, newestPlans: plans, datasets, checkpoints} = state;
   return {jobs, plans, nodes, datasets, checkpoints, refused};
 }
+
+/** As `takeSnapshot`, without the jobs that have ended: what is still to be decided does not depend on them, and they only grow in number. */
+export function takeOpenSnapshot(
+  state: ClusterState,
+  nodes: ReadonlyMap<string, NodeView>,
+  refused?: ReadonlyMap<string, number>,
+): Snapshot {
+  return {...takeSnapshot(state, nodes, refused), jobs: state.openJobs, plans: state.openPlans};
+}
