@@ -144,14 +144,19 @@ export class Checkpoints {
     for (const checkpoint of expired) await this.deleteFiles(jobId, checkpoint);
   }
 
-  /** What attempts before this one had uploaded of checkpoints that they did not live to commit. */
+  /**
+   * What attempts before this one had uploaded of checkpoints that they did not live to commit. Later ones are not ours to judge: another
+   * leader may have placed one by now. A process that leads no more deletes nothing.
+   */
   private async clearLeftovers({jobId, attempt}: GenerationPlan): Promise<void> {
-    const {objects, state} = this.parts;
+    const {objects, state, fenced} = this.parts;
     const prefix = objectKeys.checkpoints(jobId);
     const committed = (state.checkpoints.get(jobId) ?? []).map(record => objectKeys.checkpoint(jobId, record.step, record.attempt));
     for (const key of [...(await objects.list(prefix)), ...(await objects.listUnfinished(prefix))]) {
-      const isKept = key.includes(objectKeys.attemptPart(attempt)) || committed.some(folder => key.startsWith(folder));
-      if (!isKept) await objects.delete(key);
+      const isEarlier = (objectKeys.attemptOf(key) ?? attempt) < attempt;
+      if (!isEarlier || committed.some(folder => key.startsWith(folder))) continue;
+      fenced.fence();
+      await objects.delete(key);
     }
   }
 

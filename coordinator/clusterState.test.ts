@@ -1,6 +1,7 @@
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
 import {systemClock} from '../shared/clock.js';
-import {checkpointPolicySchema} from '../shared/jobSpec.js';
+import {endReason} from '../shared/endReason.js';
+import {checkpointPolicySchema, jobSpecSchema} from '../shared/jobSpec.js';
 import type {NodeRecord} from '../shared/observation.js';
 import {trainArgumentsSchema} from '../shared/trainArguments.js';
 import {RecordingLog} from '../test/support/recordingLog.js';
@@ -74,20 +75,37 @@ describe('the mirror of the store', () => {
     expect(hostnames(state)).toEqual([]);
   });
 
+  const plan = {
+    jobId: 'j1',
+    attempt: 1,
+    ranks: [{rank: 0, nodeId: 'a', deviceId: 'cpu-0', localRank: 0}],
+    rendezvous: {host: '10.0.0.1', port: 29_400},
+    datasetId: 'd1',
+    datasetIndexDigest: 'ab'.repeat(32),
+    model: {arch: 'yolov8n', nc: 'auto'},
+    train: trainArgumentsSchema.parse({}),
+    checkpoint: checkpointPolicySchema.parse({}),
+    startFrom: null,
+  };
+
+  it('keeps the jobs that have not ended apart, with their newest plans, until they end', async () => {
+    const state = await mirror();
+    const spec = jobSpecSchema.parse({data: 'datasets/d1', model: {arch: 'yolov8n'}});
+    const fixed = {id: 'j1', spec, requestId: 'r', datasetId: 'd1', createdAt: 0, cancelRequestedAt: null, attempts: []};
+    const open = () => [[...state.openJobs.keys()], [...state.openPlans].map(([id, {attempt}]) => `${id}/${attempt}`)];
+    await put(keys.plan('j1', 1), plan);
+    await state.reached(await put(keys.job('j1'), {...fixed, status: {phase: 'staging', attempt: 1}}));
+    expect(open()).toEqual([['j1'], ['j1/1']]);
+    await state.reached(await put(keys.plan('j1', 2), {...plan, attempt: 2}));
+    expect(open()).toEqual([['j1'], ['j1/2']]);
+    const ended = {phase: 'ended', outcome: 'succeeded', reason: endReason('completed'), at: 1};
+    await state.reached(await put(keys.job('j1'), {...fixed, status: ended}));
+    expect(open()).toEqual([[], []]);
+    expect([state.jobs.size, state.newestPlans.size]).toEqual([1, 1]);
+  });
+
   it('gives a plan the revision of its creation as generation, and shows the newest of each job', async () => {
     const state = await mirror();
-    const plan = {
-      jobId: 'j1',
-      attempt: 1,
-      ranks: [{rank: 0, nodeId: 'a', deviceId: 'cpu-0', localRank: 0}],
-      rendezvous: {host: '10.0.0.1', port: 29_400},
-      datasetId: 'd1',
-      datasetIndexDigest: 'ab'.repeat(32),
-      model: {arch: 'yolov8n', nc: 'auto'},
-      train: trainArgumentsSchema.parse({}),
-      checkpoint: checkpointPolicySchema.parse({}),
-      startFrom: null,
-    };
     const first = await put(keys.plan('j1', 1), plan);
     const second = await put(keys.plan('j1', 2), {...plan, attempt: 2});
     await state.reached(await put(keys.plan('j1', 1), plan));

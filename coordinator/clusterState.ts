@@ -54,6 +54,14 @@ export class ClusterState {
   get newestPlans(): ReadonlyMap<string, GenerationPlan> {
     return this.records.newestPlans;
   }
+  /** The jobs that have not ended. */
+  get openJobs(): ReadonlyMap<string, Versioned<JobRecord>> {
+    return this.records.openJobs;
+  }
+  /** Of each of them, the plan of its newest attempt. */
+  get openPlans(): ReadonlyMap<string, GenerationPlan> {
+    return this.records.openPlans;
+  }
   /** Of each job, its committed checkpoints by step. */
   get checkpoints(): ReadonlyMap<string, readonly CheckpointRecord[]> {
     return this.records.checkpoints;

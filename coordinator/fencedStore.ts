@@ -1,6 +1,6 @@
-import {unavailable} from '../shared/errors.js';
+import {DomainError, unavailable} from '../shared/errors.js';
 import type {ClusterState} from './clusterState.js';
-import type {Comparison, Fence, KeyValueStore, Leadership, Operation} from './ports.js';
+import {type Comparison, type Fence, type KeyValueStore, type Leadership, type Operation, WriteRefusedError} from './ports.js';
 
 /** What a leader wants to change, all of it or none. */
 export interface Commit {
@@ -30,7 +30,8 @@ export class FencedStore {
 
   /**
    * Commits when this process leads and every comparison holds, then waits until `ClusterState` shows it. False when a comparison failed:
-   * the caller's view is old, and is up to date when this resolves. Throws `unavailable` when it is not known whether it was committed.
+   * the caller's view is old, and is up to date when this resolves. Throws `unavailable` when it is not known whether it was committed,
+   * and `precondition` when the store will never take it.
    */
   async commit({what, comparisons, operations}: Commit): Promise<boolean> {
     const fence = this.fence();
@@ -39,7 +40,7 @@ export class FencedStore {
     try {
       result = await this.store.transact(fenced, operations);
     } catch (cause) {
-      throw unavailable(`${what}: the store does not answer`, {cause});
+      throw cause instanceof WriteRefusedError ? refused(what, cause) : unavailable(`${what}: the store does not answer`, {cause});
     }
     await this.state.reached(result.revision);
     if (!result.succeeded && this.leadership.fence()?.revision !== fence.revision) throw unavailable(`${what}: leadership was lost`);
@@ -92,4 +93,9 @@ export class FencedStore {
     }
     throw unavailable(`${what}: the record keeps changing`);
   }
+}
+
+function refused(what: string, cause: WriteRefusedError): DomainError {
+  const message = `${what}: the store does not take it (a record may have grown too large)`;
+  return new DomainError({kind: 'precondition', message, type: 'WRITE_REFUSED', subject: what}, {cause});
 }

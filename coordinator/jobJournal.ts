@@ -3,6 +3,7 @@ import type {Clock} from '../shared/clock.js';
 import {unavailable} from '../shared/errors.js';
 import type {JournaledEvent, OutboxEvent} from '../shared/event.js';
 import {parseRankEvent} from '../shared/event.js';
+import {Exclusive} from './exclusive.js';
 import {
   type EventLine,
   eventLineText,
@@ -50,6 +51,10 @@ export class JobJournal {
   private readonly seen = new Map<string, number>();
   /** The leader that put its mark last; undefined: nobody of this process, or a write failed since. */
   private writer: number | undefined;
+  /** The leadership of ours under which the file was read to its end: since then nobody else can have added what counts. */
+  private readUnder: number | undefined;
+  /** Reading on and writing move `end`: one at a time. */
+  private readonly turns = new Exclusive();
   private readonly waiting: Append[] = [];
   private writing: Promise<void> | undefined;
   private readonly grown = new Topic();
@@ -85,8 +90,27 @@ export class JobJournal {
     }
   }
 
+  /**
+   * Reads on, unless this process leads and has read everything that was there before it led. Otherwise another one may have written, be it
+   * known to lead already or not. What is read is made durable first: nothing may be shown that a crash could take back.
+   */
+  async refresh(): Promise<void> {
+    this.readers++;
+    try {
+      const leader = this.leadership.fence()?.revision;
+      if (leader !== undefined && leader === this.readUnder) return;
+      await this.turns.run('', async () => {
+        await this.file.sync();
+        await this.readOn();
+        this.readUnder = leader;
+      });
+    } finally {
+      this.readers--;
+    }
+  }
+
   /** Reads the file from where it was read before up to its end. */
-  async readOn(): Promise<void> {
+  private async readOn(): Promise<void> {
     for await (const {place, line} of this.linesFrom(this.end, Number.POSITIVE_INFINITY)) this.take(place, line);
     this.grown.publish();
   }
@@ -134,11 +158,12 @@ export class JobJournal {
     while (this.waiting.length > 0) {
       const batch = this.waiting.splice(0);
       try {
-        await this.write(batch);
+        await this.turns.run('', () => this.write(batch));
         for (const {done} of batch) done();
       } catch (error) {
         // What lies in the file now is not known: the next write puts a new mark and reads on from the last known place.
         this.writer = undefined;
+        this.readUnder = undefined;
         for (const {failed} of batch) failed(error);
       }
     }
@@ -170,12 +195,28 @@ export class JobJournal {
 
   /** The order matters: first the mark, then reading what is before it. */
   private async takeOver(leader: number): Promise<void> {
+    this.refuseOlderEtcd(leader);
     const size = await this.file.size();
     const last = size === 0 ? undefined : (await this.file.read(size - 1, 1))[0];
     const torn = last !== undefined && last !== NEWLINE;
     await this.file.append(Buffer.from(`${torn ? '\n' : ''}${leaderMark(leader)}`));
     await this.readOn();
+    this.refuseOlderEtcd(leader);
     this.writer = leader;
+    this.readUnder = leader;
+  }
+
+  /**
+   * A greater mark than that of whoever leads now: etcd forgot revisions. What is written under the lesser one would be acknowledged, and
+   * count for nobody.
+   */
+  private refuseOlderEtcd(leader: number): void {
+    const {leader: marked} = this.end.position;
+    if (marked <= leader || this.leader() !== leader) return;
+    throw new Error(
+      `the journal of ${this.jobId} has the mark of leader ${marked}, and this one's revision is only ${leader}: etcd was restored from a ` +
+        `snapshot or made anew; restore it with revisions that go on above ${marked} (etcdutl snapshot restore --bump-revision … --mark-compacted)`,
+    );
   }
 
   /** The events that are not in the journal yet, numbered on. */

@@ -68,6 +68,16 @@ describe('the journal of a job', () => {
     expect(told(await all(after, 4))).toEqual(['5 a4', '6 a5']);
   });
 
+  it('refuses to write under a lesser revision than it has the mark of: etcd was restored, and the events would count for nobody', async () => {
+    await openJournal().append('node-a', 'box', [log(1)]);
+    const restored = new GivenLeadership(60);
+    const journal = openJournal(restored);
+    await expect(journal.append('node-a', 'box', [log(2)])).rejects.toThrow(/mark of leader 100.*only 60.*--bump-revision/s);
+    restored.give(1000);
+    await journal.append('node-a', 'box', [log(2)]);
+    expect(told(await all(journal))).toEqual(['1 line 1', '2 line 2']);
+  });
+
   it('goes on after a crash in the middle of a line', async () => {
     await openJournal().append('node-a', 'box', [log(1), log(2)]);
     const whole = await readFile(file(), 'utf8');
@@ -93,16 +103,52 @@ describe('the journal of a job', () => {
     expect(told(await all(openJournal(new GivenLeadership(201))))).toEqual(['1 line 1', '2 by the successor', '3 line 3']);
   });
 
-  it('neither acknowledges nor shows what was written while leadership went away', async () => {
+  it('does not acknowledge what was written while leadership went away, and counts it once as what lies in the file', async () => {
     const slow = slowFiles(() => leadership.give(undefined));
     const journal = openJournal(leadership, slow.files);
     await expect(journal.append('node-a', 'box', [log(1)])).rejects.toThrow('does not lead');
-    expect(await all(journal)).toEqual([]);
+    expect(told(await all(journal))).toEqual(['1 line 1']);
 
     leadership.give(102);
     slow.onAppend = () => undefined;
     await journal.append('node-a', 'box', [log(1), log(2)]);
     expect(told(await all(journal))).toEqual(['1 line 1', '2 line 2']);
+  });
+
+  it('shows what another leader wrote, while that one leads and once this one leads again', async () => {
+    const ours = openJournal();
+    await ours.append('node-a', 'box', [log(1)]);
+    expect(await ours.lastSequence('j1')).toBe(1);
+
+    leadership.give(undefined);
+    const successor = openJournal(new GivenLeadership(200));
+    await successor.append('node-a', 'box', [log(2)]);
+    expect(await ours.lastSequence('j1')).toBe(2);
+    leadership.give(undefined, true);
+    await successor.append('node-a', 'box', [log(3)]);
+    expect(told(await all(ours, 1))).toEqual(['2 line 2', '3 line 3']);
+
+    await successor.append('node-a', 'box', [log(4)]);
+    leadership.give(300);
+    expect(told(await all(ours, 3))).toEqual(['4 line 4']);
+  });
+
+  it('gives a watcher of a former leader what its successor wrote by the time that anybody looks', async () => {
+    const ours = openJournal();
+    await ours.append('node-a', 'box', [log(1)]);
+    const seen: number[] = [];
+    const watching = (async () => {
+      for await (const event of ours.read('j1', {afterSequence: 0, follow: true, signal: abort.signal})) {
+        seen.push(event.sequence);
+        if (event.sequence === 3) return;
+      }
+    })();
+    await expect.poll(() => seen).toEqual([1]);
+    leadership.give(undefined);
+    await openJournal(new GivenLeadership(200)).append('node-a', 'box', [log(2), log(3)]);
+    expect(await ours.lastSequence('j1')).toBe(3);
+    await watching;
+    expect(seen).toEqual([1, 2, 3]);
   });
 
   it('shares one fsync among appends that come while the disk is busy', async () => {
@@ -181,6 +227,7 @@ function slowFiles(onAppend: () => void) {
         return {
           read: (offset, length) => opened.read(offset, length),
           size: () => opened.size(),
+          sync: () => opened.sync(),
           close: () => opened.close(),
           append: async bytes => {
             await opened.append(bytes);

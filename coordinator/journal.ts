@@ -42,7 +42,7 @@ export class Journal {
       if (ofJob === undefined) byJob.set(event.jobId, [event]);
       else ofJob.push(event);
     }
-    await Promise.all([...byJob].map(async ([jobId, ofJob]) => (await this.job(jobId)).append(nodeId, outboxId, ofJob)));
+    await Promise.all([...byJob].map(async ([jobId, ofJob]) => (await this.opened(jobId)).append(nodeId, outboxId, ofJob)));
   }
 
   async *read(jobId: string, {afterSequence, follow, signal}: ReadOptions): AsyncGenerator<JournaledEvent> {
@@ -80,7 +80,14 @@ export class Journal {
     await Promise.all(journals.map(async journal => (await journal).close()));
   }
 
-  private job(jobId: string): Promise<JobJournal> {
+  /** As it is on disk now. */
+  private async job(jobId: string): Promise<JobJournal> {
+    const journal = await this.opened(jobId);
+    await journal.refresh();
+    return journal;
+  }
+
+  private opened(jobId: string): Promise<JobJournal> {
     const journal = this.open.get(jobId) ?? this.load(jobId);
     this.open.delete(jobId);
     this.open.set(jobId, journal);
@@ -92,7 +99,7 @@ export class Journal {
       await this.closeLeastUsed();
       const {files, leadership, clock} = this.parts;
       const journal = new JobJournal(jobId, await files.open(jobId), leadership, clock);
-      await journal.readOn();
+      await journal.refresh();
       return journal;
     } catch (cause) {
       this.open.delete(jobId);

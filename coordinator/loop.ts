@@ -14,7 +14,7 @@ import type {Decision, Policy, Snapshot} from './core/snapshot.js';
 import type {FencedStore} from './fencedStore.js';
 import type {Comparison, Leadership, Operation} from './ports.js';
 import type {Sessions} from './sessions.js';
-import {takeSnapshot} from './takeSnapshot.js';
+import {takeOpenSnapshot} from './takeSnapshot.js';
 
 export interface LoopParts {
   readonly state: ClusterState;
@@ -35,6 +35,8 @@ const AFTER_REFUSAL_MS = 20;
  */
 export class Loop {
   private readonly bell = new Bell();
+  /** As `Snapshot` has it. */
+  readonly refused = new Map<string, number>();
   private readonly bugsTold = new Set<string>();
 
   constructor(private readonly parts: LoopParts) {}
@@ -60,31 +62,51 @@ export class Loop {
   /** Decides once and commits what was decided. Returns when to look again, if something waits for a time. */
   private async turn(): Promise<Instant | undefined> {
     const {state, sessions, clock, policy} = this.parts;
-    const snapshot = takeSnapshot(state, sessions.nodeViews());
+    const snapshot = takeOpenSnapshot(state, sessions.nodeViews(), this.refused);
     const now = clock.now();
-    const {decisions, lookAgainAt} = decide(snapshot, now, policy);
-    let refused = false;
-    for (const decision of decisions) {
-      const transaction = this.transactionOf(decision, snapshot, now);
-      if (transaction === undefined) continue;
-      if (await this.parts.fenced.commit({what: `${decision.kind} of ${decision.jobId}`, ...transaction})) this.tell(decision);
-      else refused = true;
-    }
-    if (!refused) return lookAgainAt;
+    const {decisions, bugs, lookAgainAt} = decide(snapshot, now, policy);
+    for (const {jobId, error} of bugs) this.tellBug('a job cannot be decided about', jobId, error);
+    // All of them before the first is committed: the snapshot changes with every commit, and a record that changed meanwhile would then be
+    // taken for the one that was decided upon.
+    const due = decisions.flatMap(decision => this.dueOf(decision, snapshot, now) ?? []);
+    let isStale = false;
+    for (const each of due) if (!(await this.carryOut(each))) isStale = true;
+    if (!isStale) return lookAgainAt;
     const soon = (clock.now() + AFTER_REFUSAL_MS) as Instant;
     return lookAgainAt !== undefined && lookAgainAt < soon ? lookAgainAt : soon;
   }
 
   /** Undefined when the decision cannot be carried out: a bug, which must not hold up the other jobs. */
-  private transactionOf(decision: Decision, snapshot: Snapshot, now: Instant): Transaction | undefined {
+  private dueOf(decision: Decision, snapshot: Snapshot, now: Instant): Due | undefined {
     try {
-      return transactionFor(apply(decision, snapshot, now), this.parts.state.keys);
+      return {decision, changes: apply(decision, snapshot, now)};
     } catch (error) {
-      const bug = `${decision.jobId}: ${errorChain(error)}`;
-      if (!this.bugsTold.has(bug)) this.parts.log.error('a decision does not fit', {job: decision.jobId, decision: decision.kind, error});
-      this.bugsTold.add(bug);
+      this.tellBug(`${decision.kind} does not fit`, decision.jobId, error);
       return undefined;
     }
+  }
+
+  /** False when it is to be decided anew: the job's record is another by now, or the store will never take what was decided. */
+  private async carryOut({decision, changes}: Due): Promise<boolean> {
+    const transaction = transactionFor(changes, this.parts.state.keys);
+    try {
+      if (!(await this.parts.fenced.commit({what: `${decision.kind} of ${decision.jobId}`, ...transaction}))) return false;
+      this.tell(decision);
+      return true;
+    } catch (error) {
+      if (isOutage(error)) throw error;
+      this.tellBug(`${decision.kind} cannot be stored`, decision.jobId, error);
+      if (decision.kind !== 'place') return true;
+      this.refused.set(decision.jobId, changes.jobModRevision);
+      return false;
+    }
+  }
+
+  /** Once each: it is met again at every turn. */
+  private tellBug(message: string, job: string, error: unknown): void {
+    const bug = `${job}: ${errorChain(error)}`;
+    if (!this.bugsTold.has(bug)) this.parts.log.error(message, {job, error});
+    this.bugsTold.add(bug);
   }
 
   private tell(decision: Decision): void {
@@ -111,6 +133,12 @@ export class Loop {
     if (lookAgainAt === undefined) return this.bell.wait(signal);
     return this.bell.waitAtMost(clock, lookAgainAt - clock.now(), signal);
   }
+}
+
+/** A decision, and what it changes. */
+interface Due {
+  readonly decision: Decision;
+  readonly changes: RecordChanges;
 }
 
 interface Transaction {

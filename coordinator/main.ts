@@ -78,9 +78,9 @@ export async function runCoordinator(
   const datasets = new DatasetRegistry({state, store: fenced, objects, clock, log});
   const {policy, rateLimit} = config;
   const loop = new Loop({state, sessions, fenced, leadership, clock, log, policy});
-  const snapshot = () => takeSnapshot(state, sessions.nodeViews());
+  const snapshot = () => takeSnapshot(state, sessions.nodeViews(), loop.refused);
   const server = new ApiServer({
-    api: {state, store: fenced, journal, objects, datasets, snapshot, policy, clock},
+    api: {state, store: fenced, leadership, journal, objects, datasets, snapshot, policy, clock},
     agents: agentService({sessions, uploads, checkpoints, objects}),
     rateLimit,
     log,

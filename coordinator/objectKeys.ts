@@ -7,9 +7,12 @@ export const objectKeys = {
   /** Below it lie the files of all checkpoints of a job. */
   checkpoints: (jobId: string): string => `jobs/${jobId}/checkpoints/`,
   /** Below it lie the files of one checkpoint. A later attempt may reach the same step with other bytes. */
-  checkpoint: (jobId: string, step: number, attempt: number): string =>
-    `${objectKeys.checkpoints(jobId)}${step}${objectKeys.attemptPart(attempt)}`,
-  attemptPart: (attempt: number): string => `/attempt-${attempt}/`,
+  checkpoint: (jobId: string, step: number, attempt: number): string => `${objectKeys.checkpoints(jobId)}${step}/attempt-${attempt}/`,
+  /** The attempt that a checkpoint's file is of; undefined for keys of anything else. */
+  attemptOf: (key: string): number | undefined => {
+    const number = /^jobs\/[^/]+\/checkpoints\/\d+\/attempt-(\d+)\//.exec(key)?.[1];
+    return number === undefined ? undefined : Number(number);
+  },
   checkpointFile: (jobId: string, step: number, attempt: number, name: string): string =>
     `${objectKeys.checkpoint(jobId, step, attempt)}${name}`,
   /** A file of the run folder, `file.name` being its path there. It may be made again and differ: `results.csv`, the best weights. */

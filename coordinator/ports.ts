@@ -25,7 +25,7 @@ export type Change =
 /** A linearisable key-value store with revisions: etcd, or its like in memory. Every call has a deadline; failures throw with `cause`. */
 export interface KeyValueStore {
   list(prefix: string): Promise<{readonly revision: number; readonly entries: readonly Entry[]}>;
-  /** All operations or, when a comparison fails, none. */
+  /** All operations or, when a comparison fails, none. Throws `WriteRefusedError` when it is of no use to ask again. */
   transact(
     comparisons: readonly Comparison[],
     operations: readonly Operation[],
@@ -39,6 +39,9 @@ export interface KeyValueStore {
 
 /** The watch fell behind what the store remembers. List anew and go on from there. */
 export class WatchLostError extends Error {}
+
+/** The store will never take this write, however often it is asked: it is too large or malformed. */
+export class WriteRefusedError extends Error {}
 
 /** The leader key, and the revision that it was created with: what every write of a leader compares. */
 export interface Fence {
@@ -96,5 +99,7 @@ export interface JournalFile {
   size(): Promise<number>;
   /** Appends, and resolves once the bytes survive a crash. After a failure, the file may hold any part of them. */
   append(bytes: Uint8Array): Promise<void>;
+  /** Resolves once what lies in the file survives a crash, whoever appended it. */
+  sync(): Promise<void>;
   close(): Promise<void>;
 }

@@ -60,6 +60,9 @@ export class Records {
   readonly datasets = new Map<string, Versioned<DatasetRecord>>();
   readonly plans = new Map<string, readonly GenerationPlan[]>();
   readonly newestPlans = new Map<string, GenerationPlan>();
+  /** Those of the jobs and newest plans whose job has not ended: all that decisions need, however many jobs there ever were. */
+  readonly openJobs = new Map<string, Versioned<JobRecord>>();
+  readonly openPlans = new Map<string, GenerationPlan>();
   readonly checkpoints = new Map<string, readonly CheckpointRecord[]>();
   readonly artifacts = new Map<string, readonly ArtifactRecord[]>();
   /** By request id, the id of what it created. */
@@ -69,13 +72,17 @@ export class Records {
   private readonly revisions = new Map<string, number>();
 
   private readonly tables = {
-    jobs: new Table(jobRecordSchema, (id, rows) => setOrDelete(this.jobs, id, rows[0])),
+    jobs: new Table(jobRecordSchema, (id, rows) => {
+      setOrDelete(this.jobs, id, rows[0]);
+      this.showOpen(id);
+    }),
     nodes: new Table(nodeRecordSchema, (id, rows) => setOrDelete(this.nodes, id, rows[0])),
     datasets: new Table(datasetRecordSchema, (id, rows) => setOrDelete(this.datasets, id, rows[0])),
     plans: new Table(attemptPlanSchema, (jobId, rows) => {
       const plans = rows.map(({value, createRevision}) => ({...value, generation: createRevision}));
       setOrDelete(this.plans, jobId, plans.length === 0 ? undefined : plans);
       setOrDelete(this.newestPlans, jobId, plans.at(-1));
+      this.showOpen(jobId);
     }),
     checkpoints: new Table(checkpointRecordSchema, (jobId, rows) => setOrDelete(this.checkpoints, jobId, values(rows))),
     artifacts: new Table(artifactRecordSchema, (jobId, rows) => setOrDelete(this.artifacts, jobId, values(rows))),
@@ -85,6 +92,13 @@ export class Records {
     private readonly keys: Keys,
     private readonly log: Log,
   ) {}
+
+  private showOpen(jobId: string): void {
+    const job = this.jobs.get(jobId);
+    const isOpen = job !== undefined && job.value.status.phase !== 'ended';
+    setOrDelete(this.openJobs, jobId, isOpen ? job : undefined);
+    setOrDelete(this.openPlans, jobId, isOpen ? this.newestPlans.get(jobId) : undefined);
+  }
 
   has(key: string): boolean {
     return this.revisions.has(key);

@@ -6,7 +6,10 @@ import {MalformedMessageError} from '../shared/wire/common.js';
 import {actingFence} from './acting.js';
 import {desired} from './core/desired.js';
 import type {Sessions} from './sessions.js';
-import {takeSnapshot} from './takeSnapshot.js';
+import {takeOpenSnapshot} from './takeSnapshot.js';
+
+/** Longer than any heartbeat that an agent can be given (a minute). A broken link is mostly noticed within seconds, by gRPC's keepalive. */
+const SILENT_MS = 65_000;
 
 /**
  * One agent's session. What it hears goes to `Sessions` (reports) and to the journal (events, one batch after the other, so that a slow disk
@@ -19,18 +22,27 @@ export class AgentSession {
   private readonly unsubscribe: (() => void)[];
   private acknowledged = 0;
   private hungUp = false;
+  /** Monotonic. */
+  private heardAt: number;
   private failure: unknown;
   /** Origins of refused events that were told, once each. */
   private readonly refused = new Set<string>();
 
   constructor(
-    private readonly hello: AgentHello,
+    readonly hello: AgentHello,
     private readonly sessions: Sessions,
     callSignal: AbortSignal,
   ) {
     this.signal = AbortSignal.any([callSignal, this.ended.signal]);
-    const {state, leadership} = sessions.parts;
+    const {state, leadership, clock} = sessions.parts;
+    this.heardAt = clock.monotonic();
     this.unsubscribe = [state, leadership].map(source => source.onChange(this.bell.ring));
+  }
+
+  /** Whether there is an agent at its other end, as far as can be known. */
+  get isWell(): boolean {
+    const silentMs = this.sessions.parts.clock.monotonic() - this.heardAt;
+    return !this.hungUp && !this.signal.aborted && silentMs < SILENT_MS;
   }
 
   /** A newer session of the same node took over. */
@@ -72,7 +84,7 @@ export class AgentSession {
     if (fence === undefined) return undefined;
     const {nodeId} = this.hello.identity;
     // Of the nodes, only this one matters here: with all of them, a change would cost the square of their number.
-    const plans = desired(takeSnapshot(state, this.sessions.viewOf(nodeId)), nodeId);
+    const plans = desired(takeOpenSnapshot(state, this.sessions.viewOf(nodeId)), nodeId);
     // A plan never changes, and its generation is its own.
     const fingerprint = [fence.revision, ...plans.map(plan => plan.generation)].join(' ');
     return {fingerprint, value: {kind: 'desired', leaderGeneration: fence.revision, plans}};
@@ -92,6 +104,7 @@ export class AgentSession {
   }
 
   private async take(message: AgentMessage): Promise<void> {
+    this.heardAt = this.sessions.parts.clock.monotonic();
     switch (message.kind) {
       case 'hello':
         throw new MalformedMessageError('message', 'must not be a second hello');

@@ -4,12 +4,18 @@ import type {OutboxEvent} from '../shared/event.js';
 import type {JobRecord} from '../shared/job.js';
 import {CoordinatorRig} from '../test/support/coordinatorRig.js';
 import {IDLE, observed, ScriptedAgent} from '../test/support/scriptedAgent.js';
+import {ShiftedClock} from '../test/support/shiftedClock.js';
+import {MemoryStore} from './adapters/memoryStore.js';
+import {presence} from './core/presence.js';
+import {DEFAULT_POLICY} from './core/snapshot.js';
 
 let rig: CoordinatorRig;
+let clock: ShiftedClock;
 const agents: ScriptedAgent[] = [];
 
 beforeEach(async () => {
-  rig = await CoordinatorRig.start();
+  clock = new ShiftedClock();
+  rig = await CoordinatorRig.start(new MemoryStore(), clock);
   await rig.addDataset('d1', 100);
 });
 afterEach(async () => {
@@ -77,6 +83,66 @@ describe('a session', () => {
     await older.ended;
     expect(failureOf(older)).toMatch('a newer session of this node took over');
     expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: true});
+  });
+
+  it('is refused to another agent under the same id while the first one speaks, and leaves the record of its node alone', async () => {
+    const holder = connect('node-a');
+    await eventually(() => holder.heard.length).toBe(2);
+    const other = connect('node-a', {outboxId: 'other', devices: 2});
+    await other.ended;
+    expect(failureOf(other)).toBe(
+      'nodes/node-a is taken: an agent on node-a is connected as node-a; another agent needs a node id of its own (--node-id); ' +
+        'one that lost its data folder gets in once the older one has ended',
+    );
+    expect(other.heard).toEqual([]);
+    expect(rig.state.nodes.get('node-a')!.value.devices).toHaveLength(1);
+    expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: true});
+    expect(holder.failure).toBeUndefined();
+  });
+
+  it('is given to an agent that lost its data folder once the older one is gone or has fallen silent', async () => {
+    const first = connect('node-a');
+    await eventually(() => first.heard.length).toBe(2);
+    await first.breakOff();
+    const second = connect('node-a', {outboxId: 'anew'});
+    await eventually(() => second.heard.length).toBe(2);
+    clock.pass(60_000);
+    second.report({...IDLE, rendezvousPorts: []});
+    await eventually(() => rig.sessions.nodeViews().get('node-a')?.report?.rendezvousPorts).toEqual([]);
+    clock.pass(60_000);
+    const hasty = connect('node-a', {outboxId: 'again anew'});
+    await hasty.ended;
+    expect(failureOf(hasty)).toMatch('is taken');
+    clock.pass(10_000);
+    const third = connect('node-a', {outboxId: 'again anew'});
+    await eventually(() => third.heard.length).toBe(2);
+    expect(failureOf(second)).toMatch('a newer session of this node took over');
+  });
+
+  it('makes nobody lost when the wall clock is set, be it that they spoke to this leader or not', async () => {
+    const agent = connect('node-a');
+    await eventually(() => agent.heard.length).toBe(2);
+    await rig.put(rig.keys.node('node-b'), {...rig.state.nodes.get('node-a')!.value, nodeId: 'node-b'});
+    await agent.hangUp();
+    const kinds = () => [...rig.sessions.nodeViews().values()].map(view => presence(view, clock.now(), DEFAULT_POLICY).kind);
+    clock.step(3_600_000);
+    expect(kinds()).toEqual(['silent', 'silent']);
+    clock.step(-7_200_000);
+    clock.pass(DEFAULT_POLICY.nodeTimeoutMs);
+    expect(kinds()).toEqual(['lost', 'lost']);
+  });
+
+  it('sees an exit as long ago as it was, whatever the wall clock was set to since', async () => {
+    const agent = connect('node-a');
+    rig.startLoop();
+    await rig.addJob('j1');
+    const plan = await agent.plan();
+    const exited = {state: 'exited', reason: endReason('peer_lost')} as const;
+    agent.report({...IDLE, attempts: [observed(plan, 'node-a', exited)]});
+    await eventually(() => rig.sessions.nodeViews().get('node-a')?.exitsSeenAt.size).toBe(1);
+    clock.step(3_600_000);
+    const [seenAt] = rig.sessions.nodeViews().get('node-a')!.exitsSeenAt.values();
+    expect(clock.now() - seenAt!).toBeLessThan(60_000);
   });
 
   it('acknowledges events once they are in the journal, and keeps none of another generation', async () => {

@@ -1,6 +1,6 @@
 import type {Clock} from '../shared/clock.js';
-import {unavailable} from '../shared/errors.js';
-import type {Instant} from '../shared/ids.js';
+import {alreadyExists, unavailable} from '../shared/errors.js';
+import {type Instant, instant} from '../shared/ids.js';
 import type {Log} from '../shared/log.js';
 import type {NodeIdentity, NodeRecord, NodeReport} from '../shared/observation.js';
 import type {AgentHello, AgentMessage, CoordinatorMessage} from '../shared/wire/agent.js';
@@ -26,24 +26,34 @@ export interface SessionsParts {
   readonly coordinatorVersion: string;
 }
 
-const NO_EXITS: ReadonlyMap<string, Instant> = new Map();
+/** A view of a node with its moments by the monotonic clock, so that setting the wall clock makes nobody lost. */
+type Heard = Omit<NodeView, 'lastSeenAt' | 'exitsSeenAt'> & {
+  readonly lastSeenMs: number;
+  readonly exitsSeenMs: ReadonlyMap<string, number>;
+};
+
+const NO_EXITS: ReadonlyMap<string, number> = new Map();
 
 /**
- * The agents that speak to this leader. Each node has one session: a newer one replaces the older. What nodes say is kept here alone, not
- * in the store: a new leader hears it anew.
+ * The agents that speak to this leader. Each node has one session: a newer one of the same agent, known by its outbox, replaces the older;
+ * another agent under the same id is turned away for as long as the first one speaks. What nodes say is kept here alone, not in the store: a
+ * new leader hears it anew.
  */
 export class Sessions {
   private readonly live = new Map<string, AgentSession>();
   /** What nodes said to this leader, those that are silent now included. */
-  private readonly heard = new Map<string, NodeView>();
+  private readonly heard = new Map<string, Heard>();
   /** Per node, how far its outbox was acknowledged. */
   private readonly acknowledged = new Map<string, {readonly outboxId: string; readonly sequence: number}>();
+  /** Outboxes of agents whose node id was taken, told once each. */
+  private readonly turnedAway = new Set<string>();
   private readonly topic = new Topic();
-  private ledSince: Instant;
+  /** Monotonic. */
+  private ledSinceMs: number;
   private leader: number | undefined;
 
   constructor(readonly parts: SessionsParts) {
-    this.ledSince = parts.clock.now();
+    this.ledSinceMs = parts.clock.monotonic();
     parts.leadership.onChange(() => this.noteLeadership());
     this.noteLeadership();
   }
@@ -51,15 +61,16 @@ export class Sessions {
   /** Every node that has a record or a session. */
   nodeViews(): ReadonlyMap<string, NodeView> {
     const views = new Map<string, NodeView>();
-    for (const [nodeId, {value: record}] of this.parts.state.nodes) views.set(nodeId, this.heard.get(nodeId) ?? this.unheard(record));
-    for (const [nodeId, view] of this.heard) views.set(nodeId, view);
+    for (const [nodeId, {value: record}] of this.parts.state.nodes)
+      views.set(nodeId, this.viewed(this.heard.get(nodeId) ?? this.unheard(record)));
+    for (const [nodeId, heard] of this.heard) if (!views.has(nodeId)) views.set(nodeId, this.viewed(heard));
     return views;
   }
 
   /** One node alone, if it has spoken to this leader. */
   viewOf(nodeId: string): ReadonlyMap<string, NodeView> {
-    const view = this.heard.get(nodeId);
-    return new Map(view === undefined ? [] : [[nodeId, view]]);
+    const heard = this.heard.get(nodeId);
+    return new Map(heard === undefined ? [] : [[nodeId, this.viewed(heard)]]);
   }
 
   /** Calls back when a node came, went, or reported something else. Returns how to stop that. */
@@ -69,7 +80,7 @@ export class Sessions {
 
   /**
    * Serves one agent's session: yields what it shall be told, until it hangs up or `signal` aborts. Throws a DomainError when the agent
-   * should go elsewhere or come again: not the leader, replaced by a newer session, malformed message.
+   * should go elsewhere or come again: not the leader, replaced by a newer session, another agent has its node id, malformed message.
    */
   async *serve(messages: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncGenerator<CoordinatorMessage> {
     const incoming = messages[Symbol.asyncIterator]();
@@ -80,6 +91,7 @@ export class Sessions {
     const fence = actingFence(this.parts.leadership, this.parts.state);
     if (fence === undefined) throw unavailable('this coordinator does not lead now');
 
+    this.refuseDouble(hello);
     await this.storeNode(hello.identity);
     const session = this.open(hello, signal);
     try {
@@ -93,10 +105,10 @@ export class Sessions {
 
   /** What a session hears from its agent. */
   noteReport(identity: NodeIdentity, report: NodeReport): void {
-    const now = this.parts.clock.now();
+    const nowMs = this.parts.clock.monotonic();
     const {nodeId} = identity;
-    const exitsSeenAt = noteExits(this.heard.get(nodeId)?.exitsSeenAt ?? NO_EXITS, report, now);
-    this.heard.set(nodeId, {record: identity, connected: true, lastSeenAt: now, report, exitsSeenAt});
+    const exitsSeenMs = noteExits(this.heard.get(nodeId)?.exitsSeenMs ?? NO_EXITS, report, nowMs);
+    this.heard.set(nodeId, {record: identity, connected: true, lastSeenMs: nowMs, report, exitsSeenMs});
     this.topic.publish();
   }
 
@@ -105,6 +117,8 @@ export class Sessions {
   }
 
   private open(hello: AgentHello, signal: AbortSignal): AgentSession {
+    // Another may have come while the record was written.
+    this.refuseDouble(hello);
     const {nodeId} = hello.identity;
     const older = this.live.get(nodeId);
     const session = new AgentSession(hello, this, signal);
@@ -115,12 +129,26 @@ export class Sessions {
     return session;
   }
 
+  /** Two agents that take turns as one node would each end the other's ranks, and start them a second time (L5). */
+  private refuseDouble({identity: {nodeId}, outboxId}: AgentHello): void {
+    const holder = this.live.get(nodeId);
+    if (holder === undefined || holder.hello.outboxId === outboxId || !holder.isWell) return;
+    const {hostname} = holder.hello.identity;
+    const advice =
+      'another agent needs a node id of its own (--node-id); one that lost its data folder gets in once the older one has ended';
+    const message = `nodes/${nodeId} is taken: an agent on ${hostname} is connected as ${nodeId}; ${advice}`;
+    if (!this.turnedAway.has(outboxId))
+      this.parts.log.warn('an agent is turned away: another is connected as its node', {node: nodeId, hostname});
+    this.turnedAway.add(outboxId);
+    throw alreadyExists('node', `nodes/${nodeId}`, message);
+  }
+
   private close(nodeId: string, session: AgentSession): void {
     session.end();
     if (this.live.get(nodeId) !== session) return;
     this.live.delete(nodeId);
-    const view = this.heard.get(nodeId);
-    if (view !== undefined) this.heard.set(nodeId, {...view, connected: false, lastSeenAt: this.parts.clock.now()});
+    const heard = this.heard.get(nodeId);
+    if (heard !== undefined) this.heard.set(nodeId, {...heard, connected: false, lastSeenMs: this.parts.clock.monotonic()});
     this.parts.log.info('node disconnected', {node: nodeId});
     this.topic.publish();
   }
@@ -139,8 +167,16 @@ export class Sessions {
     await fenced.commit({what: `storing node ${record.nodeId}`, comparisons: [], operations: [{kind: 'put', key, value}]});
   }
 
-  private unheard(record: NodeRecord): NodeView {
-    return {record, connected: false, lastSeenAt: this.ledSince, report: null, exitsSeenAt: NO_EXITS};
+  private unheard(record: NodeRecord): Heard {
+    return {record, connected: false, lastSeenMs: this.ledSinceMs, report: null, exitsSeenMs: NO_EXITS};
+  }
+
+  /** As decisions and people see it: moments of the wall clock, as far back from now as they were. */
+  private viewed({lastSeenMs, exitsSeenMs, ...view}: Heard): NodeView {
+    const {clock} = this.parts;
+    const bootMs = clock.now() - clock.monotonic();
+    const wall = (ms: number): Instant => instant(Math.round(bootMs + ms));
+    return {...view, lastSeenAt: wall(lastSeenMs), exitsSeenAt: new Map([...exitsSeenMs].map(([exit, ms]) => [exit, wall(ms)]))};
   }
 
   /**
@@ -151,7 +187,7 @@ export class Sessions {
     const fence = this.parts.leadership.fence();
     if (fence === undefined || fence.revision === this.leader) return;
     this.leader = fence.revision;
-    this.ledSince = this.parts.clock.now();
+    this.ledSinceMs = this.parts.clock.monotonic();
     for (const nodeId of [...this.heard.keys()]) if (!this.live.has(nodeId)) this.heard.delete(nodeId);
   }
 }

@@ -95,4 +95,19 @@ export function isEcho(code: EndCode): boolean {
   return ECHOES.has(code);
 }
 
+/** Whether such an end may be the doing of the node that it was seen on, so that another node is worth a try. */
+export function isOfNode(code: EndCode): boolean {
+  return NODE_TROUBLES.has(code);
+}
+
+const NODE_TROUBLES: ReadonlySet<EndCode> = new Set<EndCode>([
+  'orphaned',
+  'io_error',
+  'device_error',
+  'killed',
+  'staging_failed',
+  'node_lost',
+  'rank_missing',
+]);
+
 const ECHOES: ReadonlySet<EndCode> = new Set<EndCode>(['peer_lost', 'rendezvous_failed', 'collective_timeout']);

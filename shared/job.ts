@@ -1,5 +1,4 @@
 import {z} from 'zod';
-import {rankPlacementSchema} from './attemptPlan.js';
 import {END_CODES, type EndCode} from './endReason.js';
 import {jobSpecSchema} from './jobSpec.js';
 
@@ -28,14 +27,16 @@ export const jobStatusSchema = z.discriminatedUnion('phase', [
 ]);
 export type JobStatus = z.infer<typeof jobStatusSchema>;
 
+/** Its ranks are its plan's: here they would make the record of a job that is often restarted too large for the store. */
 export const attemptRecordSchema = z.object({
   number: z.number().int().min(1),
-  ranks: z.array(rankPlacementSchema),
   createdAt: z.number(),
   /** When all its ranks had taken a step. */
   runningAt: z.number().nullable(),
   endedAt: z.number().nullable(),
   endReason: endReasonSchema.nullable(),
+  /** The node by whose fault it ended, if it was a node's. */
+  failedNode: z.string().optional(),
   /** Optimizer step of the checkpoint it started from; 0: from the start. */
   startStep: z.number().int(),
   /** Why it was placed where it is. */

@@ -96,11 +96,10 @@ export function errorChain(error: unknown): string {
 
 function textLine(info: winston.Logform.TransformableInfo): string {
   const {timestamp, level, message, component, stack, ...fields} = info;
-  const time = String(timestamp).slice(11, 23);
   const pairs = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => `${key}=${shown(value)}`);
-  const line = [time, level.toUpperCase().padEnd(5), `[${component}]`, message, ...pairs].join(' ');
+  const line = [timestamp, level.toUpperCase().padEnd(5), `[${component}]`, message, ...pairs].join(' ');
   return stack === undefined ? line : `${line}\n${stack}`;
 }
 

@@ -2,6 +2,8 @@ import {
   CompareResult,
   CompareTarget,
   type Etcd3,
+  GRPCInvalidArgumentError,
+  GRPCResourceExhastedError,
   type ICompare,
   type IEvent,
   type IKeyValue,
@@ -10,7 +12,7 @@ import {
 } from 'etcd3';
 import type {Clock} from '../../shared/clock.js';
 import {Backoff} from '../backoff.js';
-import {type Change, type Comparison, type Entry, type KeyValueStore, type Operation, WatchLostError} from '../ports.js';
+import {type Change, type Comparison, type Entry, type KeyValueStore, type Operation, WatchLostError, WriteRefusedError} from '../ports.js';
 import {prefixRange} from './etcdClient.js';
 
 /** Entries of one answer: a job's record may have 10 KiB. */
@@ -86,8 +88,14 @@ async function called<T>(what: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (cause) {
-    throw new Error(`${what} in etcd`, {cause});
+    throw isRefusal(cause) ? new WriteRefusedError(`${what} in etcd`, {cause}) : new Error(`${what} in etcd`, {cause});
   }
+}
+
+/** Of the exhausted resources, a full database and too many calls pass; a message over the server's limit does not. */
+function isRefusal(cause: unknown): boolean {
+  if (cause instanceof GRPCResourceExhastedError) return cause.message.includes('message larger than max');
+  return cause instanceof GRPCInvalidArgumentError;
 }
 
 function entryOf(kv: IKeyValue): Entry {

@@ -30,7 +30,11 @@ class OpenJournalFile implements JournalFile {
 
   async append(bytes: Uint8Array): Promise<void> {
     await this.handle.appendFile(bytes);
-    await this.handle.datasync();
+    await this.sync();
+  }
+
+  sync(): Promise<void> {
+    return this.handle.datasync();
   }
 
   close(): Promise<void> {

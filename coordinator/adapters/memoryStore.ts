@@ -1,5 +1,8 @@
-import {type Change, type Comparison, type Entry, type KeyValueStore, type Operation, WatchLostError} from '../ports.js';
+import {type Change, type Comparison, type Entry, type KeyValueStore, type Operation, WatchLostError, WriteRefusedError} from '../ports.js';
 import {Topic, wakeUps} from '../wake.js';
+
+/** As in etcd, unless it was told otherwise. */
+const LARGEST_TRANSACTION_BYTES = 1.5 * 1024 * 1024;
 
 interface Committed {
   readonly revision: number;
@@ -21,6 +24,8 @@ export class MemoryStore implements KeyValueStore {
   }
 
   async transact(comparisons: readonly Comparison[], operations: readonly Operation[]): Promise<{succeeded: boolean; revision: number}> {
+    const bytes = operations.reduce((sum, operation) => sum + (operation.kind === 'put' ? operation.value.length : 0), 0);
+    if (bytes > LARGEST_TRANSACTION_BYTES) throw new WriteRefusedError(`a transaction of ${bytes} bytes`);
     if (!comparisons.every(comparison => this.holds(comparison))) return {succeeded: false, revision: this.revision};
     this.commit(operations);
     return {succeeded: true, revision: this.revision};

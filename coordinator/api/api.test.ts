@@ -1,9 +1,11 @@
 import {describe, expect, it} from 'vitest';
 import {z} from 'zod';
 import {DomainError} from '../../shared/errors.js';
+import {GivenLeadership} from '../../test/support/leadership.js';
 import {merge} from './merge.js';
 import {OpaqueToken, pageOf} from './opaqueToken.js';
 import {RateCap} from './rateCap.js';
+import {untilLedElsewhere} from './untilLedElsewhere.js';
 
 function problemKind(action: () => unknown): string {
   try {
@@ -116,5 +118,34 @@ describe('merging two sources', () => {
       for await (const _ of merge(broken(), numbers()));
     };
     await expect(drain()).rejects.toThrow('the disk is gone');
+  });
+});
+
+describe('a stream of what the leader writes', () => {
+  async function* forever(signal: AbortSignal): AsyncGenerator<number> {
+    yield 1;
+    await new Promise(resolve => signal.addEventListener('abort', resolve));
+  }
+
+  it('ends with UNAVAILABLE when another is known to lead, and not while nobody is', async () => {
+    const leadership = new GivenLeadership(100);
+    const stream = untilLedElsewhere(leadership, new AbortController().signal, forever);
+    expect(await stream.next()).toEqual({done: false, value: 1});
+    const next = stream.next();
+    leadership.give(undefined);
+    leadership.give(undefined, true);
+    await expect(next).rejects.toMatchObject({problem: {kind: 'unavailable', message: 'another coordinator leads now'}});
+  });
+
+  it('does not begin where another leads, and ends without a word when the caller goes', async () => {
+    const elsewhere = new GivenLeadership(undefined);
+    elsewhere.give(undefined, true);
+    await expect(untilLedElsewhere(elsewhere, new AbortController().signal, forever).next()).rejects.toThrow('another coordinator');
+    const call = new AbortController();
+    const stream = untilLedElsewhere(new GivenLeadership(100), call.signal, forever);
+    await stream.next();
+    const next = stream.next();
+    call.abort();
+    expect(await next).toEqual({done: true, value: undefined});
   });
 });

@@ -10,6 +10,7 @@ import {JobViews} from './jobViews.js';
 import {pageOf} from './opaqueToken.js';
 import type {ApiParts} from './parts.js';
 import {streamLogs} from './streamLogs.js';
+import {untilLedElsewhere} from './untilLedElsewhere.js';
 import {watchJob} from './watchJob.js';
 
 /** JobService: each call in a few lines; what is more than that has a file of its own. */
@@ -62,11 +63,13 @@ export class JobService implements pb.JobServiceImplementation {
   }
 
   watchJob(request: pb.WatchJobRequest, {signal}: CallContext): AsyncGenerator<pb.WatchJobResponse> {
-    return watchJob(this.parts, this.views, request, signal);
+    const watch = (until: AbortSignal) => watchJob(this.parts, this.views, request, until);
+    return request.noFollow ? watch(signal) : untilLedElsewhere(this.parts.leadership, signal, watch);
   }
 
   streamLogs(request: pb.StreamLogsRequest, {signal}: CallContext): AsyncGenerator<pb.StreamLogsResponse> {
-    return streamLogs(this.parts, this.views, request, signal);
+    const stream = (until: AbortSignal) => streamLogs(this.parts, this.views, request, until);
+    return request.follow ? untilLedElsewhere(this.parts.leadership, signal, stream) : stream(signal);
   }
 
   async listCheckpoints(request: pb.ListCheckpointsRequest): Promise<pb.ListCheckpointsResponse> {

@@ -47,7 +47,6 @@ export class JobViews {
 
   private show({value: job, modRevision}: Versioned<JobRecord>, standing: Standings, progress: Progress | undefined): pb.Job {
     const {waitingFor = [], queuePosition = 0} = standing.get(job.id) ?? {};
-    const generationOf = (attempt: number): number | undefined => this.parts.state.plan(job.id, attempt)?.generation;
-    return jobToProto(job, {modRevision, waitingFor, queuePosition, progress, generationOf});
+    return jobToProto(job, {modRevision, waitingFor, queuePosition, progress, planOf: attempt => this.parts.state.plan(job.id, attempt)});
   }
 }

@@ -4,12 +4,13 @@ import type {Policy, Snapshot} from '../core/snapshot.js';
 import type {DatasetRegistry} from '../datasets/registry.js';
 import type {FencedStore} from '../fencedStore.js';
 import type {Journal} from '../journal.js';
-import type {ObjectStore} from '../ports.js';
+import type {Leadership, ObjectStore} from '../ports.js';
 
 /** What the services work with. Reads come from the mirror and the journal; writes go through the fence. */
 export interface ApiParts {
   readonly state: ClusterState;
   readonly store: FencedStore;
+  readonly leadership: Leadership;
   readonly journal: Journal;
   readonly objects: ObjectStore;
   readonly datasets: DatasetRegistry;

@@ -35,7 +35,7 @@ function changed(job: JobRecord, decision: Decision, now: Instant): JobRecord {
       };
     case 'endAttempt':
       return {
-        ...withActive(job, decision, attempt => closed(attempt, decision.endReason, now)),
+        ...withActive(job, decision, attempt => ({...closed(attempt, decision.endReason, now), failedNode: decision.failedNode})),
         status: {phase: 'recovering', after: decision.attempt},
       };
     case 'endJob':
@@ -54,7 +54,6 @@ function placed(job: JobRecord, plan: AttemptPlan, reason: string, now: Instant)
     throw new Error(`attempt ${plan.attempt} of job ${job.id}, which is ${job.status.phase} after ${job.attempts.length} attempts`);
   const attempt: AttemptRecord = {
     number: plan.attempt,
-    ranks: plan.ranks,
     createdAt: now,
     runningAt: null,
     endedAt: null,

@@ -1,6 +1,6 @@
 import type {GenerationPlan, RankPlacement} from '../../shared/attemptPlan.js';
 import {planNodes} from '../../shared/attemptPlan.js';
-import {type EndReason, endReason, isEcho, rootCause} from '../../shared/endReason.js';
+import {type EndReason, endReason, isEcho, isOfNode, rootCause} from '../../shared/endReason.js';
 import {type Instant, instant} from '../../shared/ids.js';
 import type {AttemptRecord} from '../../shared/job.js';
 import {isOfPlan, type NodeReport, type ObservedAttempt} from '../../shared/observation.js';
@@ -23,7 +23,13 @@ export type Verdict =
   /** Every rank is done, and every file is uploaded. `reason` is rank 0's. */
   | {readonly outcome: 'completed'; readonly reason: EndReason}
   /** `since`: when the failure was first seen; long ago when it is not an exit, so that nothing waits on its account. */
-  | {readonly outcome: 'failed'; readonly cause: EndReason; readonly since: Instant};
+  | (Failure & {readonly outcome: 'failed'; readonly since: Instant});
+
+interface Failure {
+  readonly cause: EndReason;
+  /** The node by whose fault it was, if it was a node's. */
+  readonly failedNode?: string;
+}
 
 const LONG_AGO = instant(0);
 
@@ -33,7 +39,7 @@ type Sighting =
   | {readonly state: 'preparing'}
   | {readonly state: 'starting' | 'running'}
   | {readonly state: 'done'; readonly reason: EndReason; readonly pendingUploads: number}
-  | {readonly state: 'failed'; readonly reason: EndReason; readonly since: Instant}
+  | {readonly state: 'failed'; readonly reason: EndReason; readonly since: Instant; readonly nodeId: string}
   /** Its node does not speak now. `spoke`: it did earlier, to this leader. */
   | {readonly state: 'silent'; readonly lostAt: Instant; readonly spoke: boolean; readonly nodeId: string};
 
@@ -58,10 +64,11 @@ function judgeFailure(
   const reasons = failures.map(failure => failure.reason);
   const cause = rootCause(reasons.filter(reason => !isEcho(reason.code))) ?? rootCause(reasons)!;
   const since = instant(Math.min(...failures.map(failure => failure.since)));
-  if (isPlain(cause)) return {outcome: 'failed', cause, since};
+  const nodeId = failures.find(failure => failure.reason === cause)!.nodeId;
+  if (isPlain(cause)) return {outcome: 'failed', ...blamed(cause, nodeId), since};
   const graceEndsAt = instant(since + policy.echoGraceMs);
   if (now < graceEndsAt && !all.every(hasHadItsSay)) return {outcome: 'goesOn', lookAgainAt: graceEndsAt};
-  return {outcome: 'failed', cause: explainedBySilence(cause, all), since};
+  return {outcome: 'failed', ...explainedBySilence(blamed(cause, nodeId), all), since};
 }
 
 function isPlain(cause: EndReason): boolean {
@@ -73,10 +80,14 @@ function hasHadItsSay(sighting: Sighting): boolean {
   return sighting.state === 'failed' || sighting.state === 'done' || (sighting.state === 'silent' && sighting.spoke);
 }
 
-function explainedBySilence(echo: EndReason, all: readonly Sighting[]): EndReason {
+function explainedBySilence(echo: Failure, all: readonly Sighting[]): Failure {
   const silent = all.find(sighting => sighting.state === 'silent');
-  if (silent?.state !== 'silent' || echo.fault === 'none') return echo;
-  return endReason('node_lost', `node ${silent.nodeId} went away (${echo.message})`);
+  if (silent?.state !== 'silent' || echo.cause.fault === 'none') return echo;
+  return blamed(endReason('node_lost', `node ${silent.nodeId} went away (${echo.cause.message})`), silent.nodeId);
+}
+
+function blamed(cause: EndReason, nodeId: string): Failure {
+  return isOfNode(cause.code) ? {cause, failedNode: nodeId} : {cause};
 }
 
 function sight(
@@ -94,13 +105,13 @@ function sight(
     const shown = shownIn(node.report, plan, rank);
     if (shown !== undefined) return withPlace(shown, rank, nodeId, since);
     if (!wasRunning) return {state: 'preparing'};
-    return {state: 'failed', reason: endReason('rank_missing', `node ${nodeId} came back without rank ${rank}`), since: LONG_AGO};
+    return {state: 'failed', reason: endReason('rank_missing', `node ${nodeId} came back without rank ${rank}`), since: LONG_AGO, nodeId};
   }
   const last = node.kind === 'silent' && node.lastReport !== null ? shownIn(node.lastReport, plan, rank) : undefined;
   if (last?.state === 'failed' || (last?.state === 'done' && last.pendingUploads === 0)) return withPlace(last, rank, nodeId, since);
   if (node.kind === 'silent') return {state: 'silent', lostAt: node.lostAt, spoke: node.lastReport !== null, nodeId};
   const silence = `node ${nodeId} was silent for ${Math.round(policy.nodeTimeoutMs / 1000)} s`;
-  return {state: 'failed', reason: endReason('node_lost', silence), since: LONG_AGO};
+  return {state: 'failed', reason: endReason('node_lost', silence), since: LONG_AGO, nodeId};
 }
 
 /** What a report says of one rank; undefined when it does not know the rank. */
@@ -122,7 +133,7 @@ function shownIn(report: NodeReport, plan: GenerationPlan, rank: number): Shown 
 function withPlace(shown: Shown, rank: number, nodeId: string, since: (key: number) => Instant): Sighting {
   if (shown.state !== 'failed') return shown;
   const who = shown.key === STAGING ? `node ${nodeId}` : `rank ${rank} on ${nodeId}`;
-  return {state: 'failed', reason: {...shown.reason, message: `${who}: ${shown.reason.message}`}, since: since(shown.key)};
+  return {state: 'failed', reason: {...shown.reason, message: `${who}: ${shown.reason.message}`}, since: since(shown.key), nodeId};
 }
 
 function observedAttempt(report: NodeReport, plan: GenerationPlan): ObservedAttempt | undefined {

@@ -5,6 +5,7 @@ import {type Instant, instant} from '../../shared/ids.js';
 import {type AttemptRecord, activeAttempt, type JobRecord} from '../../shared/job.js';
 import {judgeAttempt, progressByNode, remains, type Verdict} from './attempt.js';
 import {judgePlacement} from './invariants.js';
+import type {Gang} from './placement.js';
 import {planFor} from './plan.js';
 import {earliest, presence} from './presence.js';
 import {considerQueue, isToBeRestarted} from './queue.js';
@@ -15,8 +16,16 @@ import {whyUnusable} from './validate.js';
 export interface Deliberation {
   /** At most one a job: each is one transaction, after which the loop looks again. */
   readonly decisions: readonly Decision[];
+  /** Jobs that could not be decided about. The others do not suffer for them. */
+  readonly bugs: readonly Bug[];
   /** When to decide anew even if nothing changes until then: a deadline that some decision waits for. */
   readonly lookAgainAt?: Instant;
+}
+
+/** A job whose records contradict each other: never to be expected. */
+export interface Bug {
+  readonly jobId: string;
+  readonly error: unknown;
 }
 
 /** Everything the cluster should do next, judged only from `snapshot`. */
@@ -24,21 +33,31 @@ export function decide(snapshot: Snapshot, now: Instant, policy: Policy): Delibe
   const steps = [...settleJobs(snapshot, now, policy), ...placeWaiting(snapshot, now, policy)];
   return {
     decisions: steps.flatMap(step => step.decision ?? []),
+    bugs: steps.flatMap(step => step.bug ?? []),
     lookAgainAt: earliest(steps.map(step => step.lookAgainAt)),
   };
 }
 
-/** What comes of one job: a decision, or when to look again, or neither. */
+/** What comes of one job: a decision, or when to look again, or neither; or it cannot be told. */
 interface Step {
   readonly decision?: Decision;
   readonly lookAgainAt?: Instant;
+  readonly bug?: Bug;
 }
 
 const NOTHING: Step = {};
 
+function stepOf({id: jobId}: JobRecord, judge: () => Step): Step {
+  try {
+    return judge();
+  } catch (error) {
+    return {bug: {jobId, error}};
+  }
+}
+
 function settleJobs(snapshot: Snapshot, now: Instant, policy: Policy): Step[] {
   const jobs = [...snapshot.jobs.values()].map(({value}) => value).sort((a, b) => (a.id < b.id ? -1 : 1));
-  return jobs.map(job => settle(job, snapshot, now, policy));
+  return jobs.map(job => stepOf(job, () => settle(job, snapshot, now, policy)));
 }
 
 function settle(job: JobRecord, snapshot: Snapshot, now: Instant, policy: Policy): Step {
@@ -80,7 +99,7 @@ function settleActive(job: JobRecord, snapshot: Snapshot, now: Instant, policy: 
       return {decision: {kind: 'endJob', jobId: job.id, outcome: 'succeeded', endReason: verdict.reason}};
     case 'failed':
       return mayRestart(job, endedAttempts(job), verdict.cause)
-        ? {decision: {kind: 'endAttempt', jobId: job.id, attempt: attempt.number, endReason: verdict.cause}}
+        ? {decision: endAttempt(job, attempt, verdict)}
         : failForGood(job, attempt, plan, verdict, snapshot, now, policy);
     default:
       return assertNever(verdict);
@@ -107,7 +126,15 @@ function failForGood(
   if (waitsFor && now < until) return {lookAgainAt: until};
   return isGone
     ? {decision: {kind: 'endJob', jobId: job.id, outcome: 'failed', endReason: finalReason(job, verdict.cause)}}
-    : {decision: {kind: 'endAttempt', jobId: job.id, attempt: attempt.number, endReason: verdict.cause}};
+    : {decision: endAttempt(job, attempt, verdict)};
+}
+
+function endAttempt(
+  {id: jobId}: JobRecord,
+  {number: attempt}: AttemptRecord,
+  {cause, failedNode}: Verdict & {outcome: 'failed'},
+): Decision {
+  return {kind: 'endAttempt', jobId, attempt, endReason: cause, failedNode};
 }
 
 /** Placing it anew is the queue's business; here it ends if that will not be. */
@@ -146,11 +173,15 @@ function placeWaiting(snapshot: Snapshot, now: Instant, policy: Policy): Step[] 
   const entries = considerQueue(snapshot, now, policy);
   const steps = entries.map(({job, standing}): Step => {
     if (standing.kind === 'waits') return {lookAgainAt: standing.lookAgainAt};
-    const plan = planFor(job, standing.gang, snapshot);
-    judgePlacement(plan, snapshot);
-    return {decision: {kind: 'place', jobId: job.id, plan, reason: standing.gang.reason}};
+    return stepOf(job, () => place(job, standing.gang, snapshot));
   });
   return entries.some(({standing}) => standing.kind === 'waits') ? [...steps, {lookAgainAt: nextLoss(snapshot, now, policy)}] : steps;
+}
+
+function place(job: JobRecord, gang: Gang, snapshot: Snapshot): Step {
+  const plan = planFor(job, gang, snapshot);
+  judgePlacement(plan, snapshot);
+  return {decision: {kind: 'place', jobId: job.id, plan, reason: gang.reason}};
 }
 
 /** When a silent node will count as lost: then the cluster is smaller, and who holds back whom may change. */

@@ -1,4 +1,3 @@
-import type {Instant} from '../../shared/ids.js';
 import type {NodeReport, ObservedAttempt} from '../../shared/observation.js';
 
 /** Stands for the node's staging where a rank's number is asked for. */
@@ -10,11 +9,11 @@ export function exitKey(attempt: Pick<ObservedAttempt, 'jobId' | 'generation'>, 
 }
 
 /**
- * The exits that `report` shows, each with when it was first seen: the next value of `NodeView.exitsSeenAt`. Exits that the node has
- * forgotten are forgotten here too.
+ * The exits that `report` shows, each with when it was first seen, by whatever clock `now` is of: the next value of `NodeView.exitsSeenAt`.
+ * Exits that the node has forgotten are forgotten here too.
  */
-export function noteExits(seen: ReadonlyMap<string, Instant>, report: NodeReport, now: Instant): Map<string, Instant> {
-  const next = new Map<string, Instant>();
+export function noteExits<T extends number>(seen: ReadonlyMap<string, T>, report: NodeReport, now: T): Map<string, T> {
+  const next = new Map<string, T>();
   for (const attempt of report.attempts) {
     const ended = attempt.ranks.filter(({state}) => state === 'exited').map(({rank}) => rank);
     if (attempt.stage.phase === 'failed') ended.push(STAGING);

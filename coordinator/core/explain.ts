@@ -2,9 +2,9 @@ import {assertNever} from '../../shared/assertNever.js';
 import {type GenerationPlan, planNodes} from '../../shared/attemptPlan.js';
 import type {CheckpointRecord} from '../../shared/checkpoint.js';
 import {type Instant, instant} from '../../shared/ids.js';
-import {type AttemptRecord, activeAttempt, type JobRecord} from '../../shared/job.js';
+import type {AttemptRecord, JobRecord} from '../../shared/job.js';
 import {progressByNode, remains} from './attempt.js';
-import {clusterKind, countDevices} from './placement.js';
+import {countDevices} from './placement.js';
 import {presence} from './presence.js';
 import {considerQueue, isToBeRestarted, type Reason} from './queue.js';
 import type {Policy, Snapshot} from './snapshot.js';
@@ -120,9 +120,10 @@ function endSummary(status: JobRecord['status'] & {phase: 'ended'}): string {
   return `${outcome}: ${status.reason.message}.`;
 }
 
-function where(job: JobRecord, snapshot: Snapshot): string {
-  const ranks = activeAttempt(job)?.ranks ?? [];
-  return `${countDevices(ranks.length, clusterKind(snapshot))} of ${planNodes({ranks}).join(', ')}`;
+function where(job: JobRecord, {plans, nodes}: Snapshot): string {
+  const ranks = plans.get(job.id)?.ranks ?? [];
+  const devices = ranks.flatMap(({nodeId, deviceId}) => nodes.get(nodeId)?.record.devices.find(({id}) => id === deviceId) ?? []);
+  return `${countDevices(ranks.length, devices[0]?.kind ?? 'cuda')} of ${planNodes({ranks}).join(', ')}`;
 }
 
 /** What happened, from the record alone. `checkpoints` lend their epochs, as far as they are still kept. */

@@ -28,7 +28,6 @@ const spec = (gpus: number) => jobSpecSchema.parse({data: 'datasets/d', model: {
 function job(id: string, status: JobStatus, change: Partial<JobRecord> = {}): JobRecord {
   const attempt: AttemptRecord = {
     number: 1,
-    ranks: [],
     createdAt: 0,
     runningAt: null,
     endedAt: null,

@@ -9,8 +9,8 @@ import type {Policy, Snapshot} from './snapshot.js';
 
 /**
  * Where a gang goes: whole or not at all; on as few nodes as will do, of one device model if there is one that has room; within a node on
- * the devices that are linked best. Ranks are numbered node by node, so that neighbours in the ring sit on one host. All choices are
- * deterministic.
+ * the devices that are linked best. Ranks are numbered node by node, so that neighbours in the ring sit on one host. A node by whose fault
+ * earlier attempts of the job ended is left out for as long as the others have room. All choices are deterministic.
  */
 
 /** What a node offers at the moment. */
@@ -35,8 +35,37 @@ export type Placing =
   /** There is room, but none of its nodes holds a port that rank 0 could listen on. */
   | {readonly kind: 'noPort'; readonly nodeId: string};
 
-/** Places a gang of `count` on what is offered. */
-export function placeGang(count: number, offers: readonly Offer[]): Placing {
+/** Of nodes by whose fault attempts of the job ended, the numbers of those attempts. */
+type Failures = ReadonlyMap<string, readonly number[]>;
+const NO_FAILURES: Failures = new Map();
+
+/** Places a gang of `count` on what is offered, as far as possible on other nodes than those of `failures`. */
+export function placeGang(count: number, offers: readonly Offer[], failures: Failures = NO_FAILURES): Placing {
+  const rest = worstFirst(failures).reduce((left, nodeId) => {
+    const others = left.filter(offer => offer.nodeId !== nodeId);
+    return placeOn(count, others).kind === 'fits' ? others : left;
+  }, offers);
+  const placing = placeOn(count, rest);
+  if (placing.kind !== 'fits') return placing;
+  const {gang} = placing;
+  return {kind: 'fits', gang: {...gang, reason: [gang.reason, ...explainFailures(failures, offers, rest, gang)].join('; ')}};
+}
+
+/** The node that failed most often first; of those that failed equally often the one that failed last. */
+function worstFirst(failures: Failures): string[] {
+  return [...failures].sort(([, a], [, b]) => b.length - a.length || b.at(-1)! - a.at(-1)!).map(([nodeId]) => nodeId);
+}
+
+function explainFailures(failures: Failures, offers: readonly Offer[], rest: readonly Offer[], gang: Gang): string[] {
+  return [...failures].flatMap(([nodeId, attempts]) => {
+    const failed = attempts.length === 1 ? `attempt ${attempts[0]} failed` : `${attempts.length} attempts failed`;
+    if (gang.ranks.some(rank => rank.nodeId === nodeId)) return `${failed} on ${nodeId}, but nothing better has room`;
+    const isLeftOut = offers.some(offer => offer.nodeId === nodeId && offer.devices.length > 0 && !rest.includes(offer));
+    return isLeftOut ? `${nodeId} is left out, for ${failed} there` : [];
+  });
+}
+
+function placeOn(count: number, offers: readonly Offer[]): Placing {
   const shares = chooseShares(count, offers);
   if (shares === undefined) return {kind: 'noRoom', free: devicesIn(offers)};
   const ordered = rankOrder(shares);
@@ -146,25 +175,24 @@ export function countDevices(count: number, kind: DeviceKind): string {
 }
 
 /**
- * What jobs of this cluster run on. CPU slots stand in for GPUs only where no known node has one: a job that waits for a GPU should not
- * find itself on a CPU, a hundred times slower, because all GPUs are taken.
+ * What jobs of this cluster run on. CPU slots stand in for GPUs only where no node has one: a job that waits for a GPU should not find
+ * itself on a CPU, a hundred times slower, because all GPUs are taken. Lost nodes do not count, for records of nodes stay for ever: one
+ * that once had a GPU would keep all jobs from the CPU slots that are left.
  */
-export function clusterKind(snapshot: Snapshot): DeviceKind {
-  const all = [...snapshot.nodes.values()].flatMap(view => view.record.devices);
+export function clusterKind(snapshot: Snapshot, now: Instant, policy: Policy): DeviceKind {
+  const all = notLost(snapshot, now, policy).flatMap(([, {record}]) => record.devices);
   return all.length === 0 || all.some(device => device.kind === 'cuda') ? 'cuda' : 'cpu';
 }
 
 /** Everything that the nodes not lost would offer if nothing ran: what a gang may hope for. */
 export function capacity(snapshot: Snapshot, now: Instant, policy: Policy): Offer[] {
-  const kind = clusterKind(snapshot);
-  return sortedNodes(snapshot)
-    .filter(([, view]) => presence(view, now, policy).kind !== 'lost')
-    .map(([nodeId, {record}]) => ({
-      nodeId,
-      address: record.address,
-      devices: record.devices.filter(device => device.kind === kind),
-      ports: [],
-    }));
+  const kind = clusterKind(snapshot, now, policy);
+  return notLost(snapshot, now, policy).map(([nodeId, {record}]) => ({
+    nodeId,
+    address: record.address,
+    devices: record.devices.filter(device => device.kind === kind),
+    ports: [],
+  }));
 }
 
 /** What can be placed on now: of nodes that are here, the devices that neither a plan nor a live process holds, and the ports no plan names. */
@@ -182,8 +210,9 @@ export function freeOffers(snapshot: Snapshot, now: Instant, policy: Policy): Of
   });
 }
 
-function sortedNodes(snapshot: Snapshot) {
-  return [...snapshot.nodes].sort(([a], [b]) => (a < b ? -1 : 1));
+/** By id. */
+function notLost(snapshot: Snapshot, now: Instant, policy: Policy) {
+  return [...snapshot.nodes].filter(([, view]) => presence(view, now, policy).kind !== 'lost').sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 function placeKey(nodeId: string, what: string): string {

@@ -4,7 +4,7 @@ import type {JobRecord} from '../../shared/job.js';
 import {remains} from './attempt.js';
 import {capacity, clusterKind, countDevices, devicesIn, freeOffers, type Gang, type Offer, placeGang, withoutGang} from './placement.js';
 import {earliest, presence} from './presence.js';
-import {endedAttempts, fruitlessInARow, mayRestart, restartDueAt} from './restart.js';
+import {endedAttempts, failuresByNode, fruitlessInARow, mayRestart, restartDueAt} from './restart.js';
 import type {Policy, Snapshot} from './snapshot.js';
 
 /**
@@ -12,9 +12,9 @@ import type {Policy, Snapshot} from './snapshot.js';
  *
  * First those that were interrupted (a crash should not cost a job the place it had), then by priority, then first come, first served. The
  * order is strict: a job that does not fit holds back all behind it, for without knowing how long jobs run, letting small ones pass would
- * starve a big gang for ever. Three kinds of jobs step aside instead, since holding back would serve nobody: those whose data set is not
- * ready, and those that the cluster as it is could not hold even if it were empty. A node that fell silent a moment ago still counts as
- * part of the cluster.
+ * starve a big gang for ever. Four kinds of jobs step aside instead, since holding back would serve nobody: those whose data set is not
+ * ready, those that the cluster as it is could not hold even if it were empty, those whose pause before the next attempt has not passed,
+ * and those whose record the store refuses. A node that fell silent a moment ago still counts as part of the cluster.
  *
  * Decisions and explanations both come from here, so they cannot contradict each other.
  */
@@ -40,6 +40,7 @@ export type ReasonCode =
   | 'dataset_registering'
   | 'restart_delay'
   | 'processes_ending'
+  | 'record_refused'
   | 'no_nodes'
   | 'cluster_too_small'
   | 'not_enough_free'
@@ -106,7 +107,7 @@ interface Circumstances {
 }
 
 function consider(job: JobRecord, at: Circumstances): Standing {
-  const placing = placeGang(job.spec.resources.gpus, at.free);
+  const placing = placeGang(job.spec.resources.gpus, at.free, failuresByNode(job));
   const ending = endingOf(job, at);
   const dueAt = restartDueAt(job);
   const reasons = [
@@ -116,17 +117,26 @@ function consider(job: JobRecord, at: Circumstances): Standing {
       message: `processes of its last attempt are still ending on ${node.nodeId}`,
     })),
     ...(at.now < dueAt ? [delayReason(job, at.now, dueAt)] : []),
+    ...refusalReasons(job, at.snapshot),
     ...roomReasons(job, placing, at),
-    ...(at.blocker === undefined ? [] : [behindReason(at.blocker, at.snapshot)]),
+    ...(at.blocker === undefined ? [] : [behindReason(at.blocker, at)]),
   ];
   if (placing.kind === 'fits' && reasons.length === 0) return {kind: 'starts', gang: placing.gang};
   return {kind: 'waits', reasons, lookAgainAt: earliest([at.now < dueAt ? dueAt : undefined, ...ending.map(node => node.until)])};
 }
 
+/** What a free device does not help against. */
+const STEP_ASIDE: ReadonlySet<ReasonCode> = new Set<ReasonCode>([
+  'dataset_missing',
+  'dataset_registering',
+  'restart_delay',
+  'record_refused',
+]);
+
 /** Whether the jobs behind `job` must wait for it. */
 function holdsItsPlace(job: JobRecord, reasons: readonly Reason[], whole: readonly Offer[]): boolean {
   if (devicesIn(whole) < job.spec.resources.gpus) return false;
-  return !reasons.some(reason => reason.code === 'dataset_registering' || reason.code === 'dataset_missing');
+  return !reasons.some(reason => STEP_ASIDE.has(reason.code));
 }
 
 function datasetReasons(job: JobRecord, snapshot: Snapshot): Reason[] {
@@ -150,12 +160,18 @@ function delayReason(job: JobRecord, now: Instant, dueAt: Instant): Reason {
   return {code: 'restart_delay', message: `next attempt in ${Math.ceil((dueAt - now) / 1000)} s, for ${blame} ended before the first step`};
 }
 
+function refusalReasons({id}: JobRecord, {jobs, refused}: Snapshot): Reason[] {
+  const revision = refused?.get(id);
+  if (revision === undefined || revision !== jobs.get(id)?.modRevision) return [];
+  return [{code: 'record_refused', message: 'its record has grown too large for the store: cancel it, and submit it anew'}];
+}
+
 function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {snapshot, now, policy, whole}: Circumstances): Reason[] {
   if (placing.kind === 'fits') return [];
   if (placing.kind === 'noPort')
     return [{code: 'no_rendezvous_port', message: `node ${placing.nodeId} holds no port for a rendezvous yet`}];
   if (whole.length === 0) return [{code: 'no_nodes', message: 'no node is connected'}];
-  const kind = clusterKind(snapshot);
+  const kind = clusterKind(snapshot, now, policy);
   const needs = `needs ${countDevices(job.spec.resources.gpus, kind)}`;
   if (devicesIn(whole) < job.spec.resources.gpus)
     return [{code: 'cluster_too_small', message: `${needs}, the connected nodes have ${devicesIn(whole)}`}];
@@ -169,7 +185,7 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
   ];
 }
 
-function behindReason(blocker: JobRecord, snapshot: Snapshot): Reason {
-  const devices = countDevices(blocker.spec.resources.gpus, clusterKind(snapshot));
+function behindReason(blocker: JobRecord, {snapshot, now, policy}: Circumstances): Reason {
+  const devices = countDevices(blocker.spec.resources.gpus, clusterKind(snapshot, now, policy));
   return {code: 'behind', message: `${blocker.id} is ahead and waits for ${devices}`};
 }

@@ -26,6 +26,14 @@ export function endedAttempts(job: JobRecord): AttemptRecord[] {
   return job.attempts.filter(attempt => attempt.endedAt !== null);
 }
 
+/** The nodes by whose fault attempts ended, each with those attempts' numbers. */
+export function failuresByNode(job: JobRecord): ReadonlyMap<string, readonly number[]> {
+  const failures = new Map<string, number[]>();
+  for (const {number, failedNode} of endedAttempts(job))
+    if (failedNode !== undefined) failures.set(failedNode, [...(failures.get(failedNode) ?? []), number]);
+  return failures;
+}
+
 const FIRST_DELAY_MS = 1_000;
 const LONGEST_DELAY_MS = 60_000;
 

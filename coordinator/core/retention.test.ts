@@ -21,7 +21,7 @@ interface Case {
 }
 
 function expired({keep, checkpoints, startedFrom, provedBad, isOver}: Case): number[] {
-  const attempt = {number: 2, ranks: [], createdAt: 0, runningAt: null, endedAt: 1, startStep: provedBad ?? 0, placementReason: ''};
+  const attempt = {number: 2, createdAt: 0, runningAt: null, endedAt: 1, startStep: provedBad ?? 0, placementReason: ''};
   const ended: JobRecord['status'] = {phase: 'ended', outcome: 'succeeded', reason: endReason('completed'), at: 1};
   const job: JobRecord = {
     id: 'j1',

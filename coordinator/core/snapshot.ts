@@ -34,6 +34,8 @@ export interface Snapshot {
   readonly datasets: ReadonlyMap<string, Versioned<DatasetRecord>>;
   /** Of each job, its committed checkpoints, oldest first. */
   readonly checkpoints: ReadonlyMap<string, readonly CheckpointRecord[]>;
+  /** Jobs whose next attempt the store refused, with the revision that their record had: they step aside until it is another. */
+  readonly refused?: ReadonlyMap<string, number>;
 }
 
 /** Settings that decisions depend on. */
@@ -60,7 +62,14 @@ export type Decision =
   /** All ranks have taken a step. */
   | {readonly kind: 'markRunning'; readonly jobId: string; readonly attempt: number}
   /** The attempt is over and another one is due: the job is recovering. */
-  | {readonly kind: 'endAttempt'; readonly jobId: string; readonly attempt: number; readonly endReason: EndReason}
+  | {
+      readonly kind: 'endAttempt';
+      readonly jobId: string;
+      readonly attempt: number;
+      readonly endReason: EndReason;
+      /** The node by whose fault it ended, if it was a node's. */
+      readonly failedNode?: string;
+    }
   | {
       readonly kind: 'endJob';
       readonly jobId: string;

@@ -79,7 +79,6 @@ describe('a job', () => {
     attempts: [
       {
         number: 1,
-        ranks: [{rank: 0, nodeId: 'a', deviceId: 'cpu-0', localRank: 0}],
         createdAt: 2000,
         runningAt: 3000,
         endedAt: 8000,
@@ -91,7 +90,8 @@ describe('a job', () => {
   };
 
   it('is told whole', () => {
-    const outlook = {modRevision: 42, waitingFor: [], queuePosition: 0, progress: NO_PROGRESS, generationOf: () => 17};
+    const plan = {generation: 17, ranks: [{rank: 0, nodeId: 'a', deviceId: 'cpu-0', localRank: 0}]};
+    const outlook = {modRevision: 42, waitingFor: [], queuePosition: 0, progress: NO_PROGRESS, planOf: () => plan};
     const job = pb.Job.decode(pb.Job.encode(jobToProto(record, outlook)).finish());
     expect(job).toMatchObject({
       name: 'jobs/defects-s-7f3a',

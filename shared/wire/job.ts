@@ -1,3 +1,4 @@
+import type {GenerationPlan} from '../attemptPlan.js';
 import type {ArtifactRecord, CheckpointRecord} from '../checkpoint.js';
 import type {JournaledEvent} from '../event.js';
 import * as pb from '../gen/tenfold/v1/job.js';
@@ -52,6 +53,8 @@ export function jobSpecToProto(spec: JobSpec): pb.JobSpec {
   };
 }
 
+type AttemptPlace = Pick<GenerationPlan, 'generation' | 'ranks'>;
+
 /** What is known of a job beside its record. */
 export interface JobOutlook {
   /** Revision of the record's last change. */
@@ -61,8 +64,8 @@ export interface JobOutlook {
   /** 1 is next; 0 unless it is queued or recovering. */
   readonly queuePosition: number;
   readonly progress: Progress | undefined;
-  /** Generation of an attempt's plan; undefined when it is no longer known. */
-  generationOf(attempt: number): number | undefined;
+  /** An attempt's plan; undefined when it is no longer known. */
+  planOf(attempt: number): AttemptPlace | undefined;
 }
 
 export function jobToProto(job: JobRecord, outlook: JobOutlook): pb.Job {
@@ -78,7 +81,7 @@ export function jobToProto(job: JobRecord, outlook: JobOutlook): pb.Job {
     cancelRequested: job.cancelRequestedAt !== null,
     waitingFor: [...outlook.waitingFor],
     queuePosition: outlook.queuePosition,
-    attempts: job.attempts.map(attempt => attemptToProto(attempt, outlook.generationOf(attempt.number))),
+    attempts: job.attempts.map(attempt => attemptToProto(attempt, outlook.planOf(attempt.number))),
     endReason: ended && endReasonToProto(ended.reason),
     progress: outlook.progress && progressToProto(outlook.progress),
   };
@@ -115,11 +118,11 @@ export function jobStateName(state: pb.JobState): string {
   return pb.jobStateToJSON(state).replace('JOB_STATE_', '');
 }
 
-function attemptToProto(attempt: AttemptRecord, generation: number | undefined): pb.Attempt {
+function attemptToProto(attempt: AttemptRecord, plan: AttemptPlace | undefined): pb.Attempt {
   return {
     number: attempt.number,
-    generation: BigInt(generation ?? 0),
-    ranks: attempt.ranks.map(rankPlacementToProto),
+    generation: BigInt(plan?.generation ?? 0),
+    ranks: (plan?.ranks ?? []).map(rankPlacementToProto),
     createTime: new Date(attempt.createdAt),
     endTime: dateOrAbsent(attempt.endedAt),
     endReason: attempt.endReason === null ? undefined : endReasonToProto(attempt.endReason),

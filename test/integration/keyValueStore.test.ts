@@ -6,7 +6,7 @@ import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from '
 import {etcdClient} from '../../coordinator/adapters/etcdClient.js';
 import {EtcdStore} from '../../coordinator/adapters/etcdStore.js';
 import {MemoryStore} from '../../coordinator/adapters/memoryStore.js';
-import {type Change, type KeyValueStore, WatchLostError} from '../../coordinator/ports.js';
+import {type Change, type KeyValueStore, WatchLostError, WriteRefusedError} from '../../coordinator/ports.js';
 import {systemClock} from '../../shared/clock.js';
 import {startEtcd, type TestEtcd} from '../support/etcd.js';
 
@@ -92,6 +92,12 @@ describe.each([
       succeeded: true,
     });
     expect((await store.list(root)).entries.map(({value}) => value)).toEqual(['2', '2']);
+  });
+
+  it('says so when a write is too large ever to be taken, and takes the next one', async () => {
+    for (const bytes of [1_700_000, 4_000_000])
+      await expect(store.transact([], [put('a', 'x'.repeat(bytes))])).rejects.toThrow(WriteRefusedError);
+    expect(await store.transact([], [put('a', 'x'.repeat(1_000_000))])).toMatchObject({succeeded: true});
   });
 
   it('lets exactly one of many rivals win', async () => {

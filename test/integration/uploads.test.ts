@@ -4,7 +4,7 @@ import {join} from 'node:path';
 import {Readable} from 'node:stream';
 import {buffer} from 'node:stream/consumers';
 import type {Etcd3} from 'etcd3';
-import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from 'vitest';
+import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi} from 'vitest';
 import {etcdClient} from '../../coordinator/adapters/etcdClient.js';
 import {EtcdStore} from '../../coordinator/adapters/etcdStore.js';
 import {objectKeys} from '../../coordinator/objectKeys.js';
@@ -236,6 +236,34 @@ describe('a stale attempt', () => {
     const kept = ['model.safetensors', 'state.json'].map(name => objectKeys.checkpointFile('j1', 2, 2, name));
     expect(await rig.objects.list('jobs/j1/checkpoints/')).toEqual(kept);
     expect(await rig.objects.listUnfinished('')).toEqual([]);
+  });
+
+  it('has what it left cleared neither by a leader that leads no more nor together with what a later one uploads', async () => {
+    const left = checkpointAt(1, 16);
+    await upload(startOf(left.manifest, 'state.json'), left.contents['state.json']);
+    const leftKey = objectKeys.checkpointFile('j1', 1, 1, 'state.json');
+    const laterKey = objectKeys.checkpointFile('j1', 3, 3, 'state.json');
+    await rig.objects.put(laterKey, Buffer.from('{}'));
+    agent.report({...IDLE, attempts: [observed(plan, 'node-a', {state: 'exited', reason: endReason('killed', 'SIGKILL')})]});
+    await expect.poll(() => agent.desired?.map(({attempt}) => attempt), patiently).toEqual([2]);
+    plan = agent.desired![0]!;
+    await reportRunning();
+    await consume(0, 32);
+    const {revision} = rig.leadership.fence()!;
+    const listing = vi.spyOn(rig.objects, 'listUnfinished').mockImplementation(async () => {
+      rig.leadership.give(undefined);
+      return [];
+    });
+    expect(await uploadAll(checkpointAt(2, 32))).toBe(true);
+    listing.mockRestore();
+    expect(await rig.objects.list('jobs/j1/checkpoints/')).toEqual(expect.arrayContaining([leftKey, laterKey]));
+
+    rig.leadership.give(revision);
+    await consume(32, 48);
+    expect(await uploadAll(checkpointAt(4, 48))).toBe(true);
+    const keys = await rig.objects.list('jobs/j1/checkpoints/');
+    expect(keys).toContain(laterKey);
+    expect(keys).not.toContain(leftKey);
   });
 
   it('whose end comes between check and commit is refused by the transaction', async () => {

@@ -88,7 +88,8 @@ export class Records {
   }
 
   /** Carries out decisions as the loop does, each in one guarded transaction. Tells which were accepted. */
-  commit({decisions}: Deliberation, decidedOn: Snapshot, now: Instant): Decision[] {
+  commit({decisions, bugs}: Deliberation, decidedOn: Snapshot, now: Instant): Decision[] {
+    for (const {error} of bugs) throw error;
     return decisions.filter(decision => this.commitOne(decision, decidedOn, now));
   }
 

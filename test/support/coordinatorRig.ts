@@ -15,11 +15,11 @@ import type {KeyValueStore} from '../../coordinator/ports.js';
 import {RunArtifacts} from '../../coordinator/runArtifacts.js';
 import {Sessions} from '../../coordinator/sessions.js';
 import {Uploads} from '../../coordinator/uploads.js';
-import {systemClock} from '../../shared/clock.js';
+import {type Clock, systemClock} from '../../shared/clock.js';
 import type {DatasetRecord} from '../../shared/dataset.js';
 import type {JobRecord} from '../../shared/job.js';
 import {parseJobSpec} from '../../shared/jobSpec.js';
-import {silentLog} from '../../shared/log.js';
+import {type Log, silentLog} from '../../shared/log.js';
 import {GivenLeadership} from './leadership.js';
 
 /** The rooms of a coordinator put together over a given store, without gRPC and without processes; leadership is the test's to give. */
@@ -39,8 +39,8 @@ export class CoordinatorRig {
   private constructor(
     readonly folder: string,
     readonly store: KeyValueStore,
+    private readonly clock: Clock,
   ) {
-    const clock = systemClock;
     const log = silentLog;
     const {keys, leadership} = this;
     this.state = new ClusterState({store, keys, clock, log});
@@ -55,8 +55,8 @@ export class CoordinatorRig {
   }
 
   /** Mirroring `store` and leading. */
-  static async start(store: KeyValueStore = new MemoryStore()): Promise<CoordinatorRig> {
-    const rig = new CoordinatorRig(await mkdtemp(join(tmpdir(), 'tenfold-rig-')), store);
+  static async start(store: KeyValueStore = new MemoryStore(), clock: Clock = systemClock): Promise<CoordinatorRig> {
+    const rig = new CoordinatorRig(await mkdtemp(join(tmpdir(), 'tenfold-rig-')), store, clock);
     rig.running.push(rig.state.run(rig.abort.signal));
     await rig.lead();
     return rig;
@@ -72,9 +72,9 @@ export class CoordinatorRig {
     return revision;
   }
 
-  startLoop(): void {
-    const {state, sessions, fenced, leadership} = this;
-    const loop = new Loop({state, sessions, fenced, leadership, clock: systemClock, log: silentLog, policy: DEFAULT_POLICY});
+  startLoop(log: Log = silentLog): void {
+    const {state, sessions, fenced, leadership, clock} = this;
+    const loop = new Loop({state, sessions, fenced, leadership, clock, log, policy: DEFAULT_POLICY});
     this.running.push(loop.run(this.abort.signal));
   }
 
