@@ -1,8 +1,8 @@
-import {createHash, randomUUID} from 'node:crypto';
-import {mkdir, readFile, realpath} from 'node:fs/promises';
+import {createHash} from 'node:crypto';
+import {mkdir, realpath} from 'node:fs/promises';
 import {createServer, type Server} from 'node:net';
 import {join} from 'node:path';
-import {writeDurably} from './durableFiles.js';
+import {idKeptIn} from './durableFiles.js';
 
 /** Another agent works in the same folder. */
 export class FolderInUseError extends Error {
@@ -25,11 +25,7 @@ export class DataFolder {
     await mkdir(path, {recursive: true});
     const resolved = await realpath(path);
     const lock = await lockOf(resolved);
-    const idPath = join(resolved, 'id');
-    const known = (await readFile(idPath, 'utf8').catch(() => '')).trim();
-    const id = known || randomUUID();
-    if (known === '') await writeDurably(idPath, `${id}\n`);
-    return new DataFolder(resolved, id, lock);
+    return new DataFolder(resolved, await idKeptIn(join(resolved, 'id')), lock);
   }
 
   async close(): Promise<void> {
