@@ -47,10 +47,14 @@ export class TrainerProcesses implements Trainers {
     read.catch(() => {});
     const control = descriptor(child, CONTROL_FD);
     control.on('error', () => {});
+    const arrived = descriptor(child, ARRIVAL_FD);
+    // Whoever said that he is in may be gone before he is answered.
+    arrived.on('error', () => {});
     const ended = endedOf(child, exited, read, launch).then(exit => ({exit, stderr: lastWords.join('\n')}));
-    await Promise.race([arrival(child), exited.then(exit => Promise.reject(new Error(earlyExit(exit))))]);
-    const pid = this.nursery.pidOf(child.pid!);
-    descriptor(child, ARRIVAL_FD).end('\n');
+    ended.catch(() => {});
+    await Promise.race([once(arrived, 'data'), exited.then(exit => Promise.reject(new Error(earlyExit(exit))))]);
+    const pid = await this.pidOf(child, ended);
+    arrived.end('\n');
     keepWrapperAwake(child, pid);
     return {
       pid,
@@ -58,6 +62,17 @@ export class TrainerProcesses implements Trainers {
       signal: signal => signalTrainer(child, pid, signal),
       command: (command: TrainerCommand) => void control.write(`${JSON.stringify(command)}\n`),
     };
+  }
+
+  /** A child whose pid cannot be told is ended, and gone when that is thrown: nobody else could. */
+  private async pidOf(child: ChildProcess, ended: Promise<unknown>): Promise<number> {
+    try {
+      return this.nursery.pidOf(child.pid!);
+    } catch (error) {
+      killGroup(child);
+      await ended;
+      throw error;
+    }
   }
 
   private async readLog(stream: Readable, name: 'stdout' | 'stderr', log: RankSink['log']): Promise<void> {
@@ -81,11 +96,6 @@ function stdioOfTrainer(): ('ignore' | 'pipe')[] {
 /** A descriptor beyond the standard ones; each is a socket pair. */
 function descriptor(child: ChildProcess, fd: number): Duplex {
   return (child.stdio as unknown as readonly Duplex[])[fd]!;
-}
-
-/** Does not come where it ends without a word: that is told by the exit. */
-async function arrival(child: ChildProcess): Promise<void> {
-  await once(descriptor(child, ARRIVAL_FD), 'data');
 }
 
 function earlyExit(exit: ProcessExit): string {
@@ -135,7 +145,15 @@ function marksOf({env}: RankLaunch): string[] {
 
 /** SIGTERM is for the trainer alone, which knows how to end; SIGKILL is for its whole group. Nothing is sent to a pid that was reaped. */
 function signalTrainer(child: ChildProcess, pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  if (isReaped(child)) return;
   signalProcess(pid, signal);
-  if (signal === 'SIGKILL') signalProcess(-child.pid, signal);
+  if (signal === 'SIGKILL') killGroup(child);
+}
+
+function killGroup(child: ChildProcess): void {
+  if (!isReaped(child)) signalProcess(-child.pid!, 'SIGKILL');
+}
+
+function isReaped(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }

@@ -2,7 +2,7 @@ import {type ChildProcess, spawn} from 'node:child_process';
 import {chmod, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {afterEach, beforeAll, beforeEach, describe, expect, it} from 'vitest';
+import {afterEach, beforeAll, beforeEach, describe, expect, it, vi} from 'vitest';
 import {Nursery} from '../../../agent/adapters/nursery.js';
 import {endProcessesWithEnvironment, processesWithEnvironment, processState} from '../../../agent/adapters/processTree.js';
 import {TrainerProcesses} from '../../../agent/adapters/trainerProcess.js';
@@ -164,6 +164,25 @@ describe('a trainer process', () => {
     await expect(trainers().start({...launch, argv: [join(folder, 'absent')]}, new Heard())).rejects.toThrow('ENOENT');
     await chmod(launch.argv[0]!, 0o644);
     await expect(trainers().start(launch, new Heard())).rejects.toThrow('EACCES');
+  });
+
+  it('that dies between its arrival and the answer to it ends like any other', async () => {
+    const held = Nursery.withContainment('process-group', silentLog);
+    vi.spyOn(held, 'pidOf').mockImplementation(pid => {
+      process.kill(pid, 'SIGKILL');
+      while (processState(pid) !== 'Z');
+      return pid;
+    });
+    const trainer = await new TrainerProcesses(held, systemClock).start(await program('exit 0'), new Heard());
+    expect((await trainer.ended).exit).toEqual({kind: 'signal', signal: 'SIGKILL'});
+  });
+
+  it('whose pid cannot be told is gone when that is said', async () => {
+    vi.spyOn(nursery, 'pidOf').mockImplementation(() => {
+      throw new Error('no such child');
+    });
+    await expect(trainers().start(await program('exec sleep 1000'), new Heard())).rejects.toThrow('no such child');
+    expect(processesWithEnvironment([`${SPAWN_MARK}=${folder}`])).toEqual([]);
   });
 
   it('starts also after somebody killed the namespace that held the last one', async context => {
