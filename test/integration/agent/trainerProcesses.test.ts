@@ -159,6 +159,25 @@ describe('a trainer process', () => {
     expect(Math.max(...heard.lines.map(line => line.length))).toBeLessThan(8300);
   });
 
+  it('is heard to the end, however long its events are held back after its own', async () => {
+    const heard = new Heard();
+    let goOn = (): void => {};
+    const held = new Promise<void>(resolve => {
+      goOn = resolve;
+    });
+    heard.event = async event => {
+      if (event.type === 'joined') await held;
+      heard.events.push(event);
+    };
+    const joined = '{"type":"joined","t":1,"backend":"gloo"}';
+    const end = '{"type":"end","t":2,"exit_code":0,"reason":"completed","message":"it is done"}';
+    const trainer = await trainers().start(await program(`printf '%s\\n' '${joined}' >&3; sleep 0.1; printf '%s\\n' '${end}' >&3`), heard);
+    await waitUntil('it is gone', () => !isRunning(trainer.pid));
+    setTimeout(goOn, 2500);
+    expect((await trainer.ended).exit).toEqual({kind: 'code', code: 0});
+    expect(heard.events.map(({type}) => type)).toEqual(['joined', 'end']);
+  });
+
   it('that is not there is told as such', async () => {
     const launch = await program('exit 0');
     await expect(trainers().start({...launch, argv: [join(folder, 'absent')]}, new Heard())).rejects.toThrow('ENOENT');
