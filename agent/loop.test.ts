@@ -108,7 +108,11 @@ class Stage {
       remove: async () => void this.journal.push('remove folder'),
       recover: async () => this.recovered,
     },
-    rendezvous: {held: () => [61_000], release: async port => void this.journal.push(`release port ${port}`)},
+    rendezvous: {
+      held: () => [61_000],
+      release: async port => void this.journal.push(`release port ${port}`),
+      reclaim: port => void this.journal.push(`reclaim port ${port}`),
+    },
     events: {
       append: ({rank}: EventOrigin, type) => void this.journal.push(`event ${type} of ${rank}`),
       flush: async () => {},
@@ -251,7 +255,7 @@ describe('the loop of the agent', () => {
     expect(stage.loop.report().attempts).toHaveLength(1);
     trainer.end({kind: 'signal', signal: 'SIGTERM'});
     await stage.settle();
-    expect(stage.journal.slice(-3)).toEqual(['abandon uploads', 'release', 'remove folder']);
+    expect(stage.journal.slice(-4)).toEqual(['abandon uploads', 'release', 'reclaim port 61000', 'remove folder']);
     expect(stage.loop.report().attempts).toEqual([]);
   });
 

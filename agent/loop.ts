@@ -7,7 +7,7 @@ import type {NodeReport} from '../shared/observation.js';
 import type {AgentEvent, TrainerEvent} from '../shared/trainerContract.js';
 import {retrying} from './adapters/retrying.js';
 import {type AttemptLaunch, type LaunchSite, launch, type RankLaunch, UnknownDeviceError} from './core/launch.js';
-import {attemptKey, isAlive, type LocalAttempt} from './core/localAttempt.js';
+import {attemptKey, isAlive, type LocalAttempt, placementsOn} from './core/localAttempt.js';
 import {AGENT_RESTARTED, type Fact, newAttempt, observe, type ProcessExit, reportOf} from './core/observe.js';
 import {type Action, reconcile, type Wanted} from './core/reconcile.js';
 import {
@@ -248,6 +248,7 @@ export class AgentLoop {
     await this.deps.uploads.abandon(plan);
     await Promise.all(this.exitsBeingWritten);
     this.deps.staging.release(plan);
+    if (placementsOn(plan, this.deps.site.nodeId)[0]?.rank === 0) this.deps.rendezvous.reclaim(plan.rendezvous.port);
     await this.deps.folders.remove(plan).catch(error => {
       this.deps.log.warn('the folder of an attempt could not be removed; the next start tries again', {job: plan.jobId, error});
     });

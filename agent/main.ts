@@ -52,7 +52,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
     {trainerPath: config.trainer, environment: process.env, folder: folder.path, spawnMark: folder.id},
     trainers,
   );
-  const rendezvous = await HeldRendezvousPorts.open(identity.address, config.rendezvousPorts);
+  const rendezvous = await HeldRendezvousPorts.open(identity.address, log, config.rendezvousPorts);
   const address = showHostPort(config.coordinator);
   const channel = openChannel(address, credentials);
   const bulkChannel = openBulkChannel(address, credentials);

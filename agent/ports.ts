@@ -85,6 +85,8 @@ export interface RendezvousPorts {
   held(): readonly number[];
   /** Gives a port to a rank that is about to listen on it, and holds another one. */
   release(port: number): Promise<void>;
+  /** The rank that a port was given to is gone. */
+  reclaim(port: number): void;
 }
 
 export interface EventLog {
