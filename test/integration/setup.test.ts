@@ -163,6 +163,25 @@ test('LibTorch: where pip finds none, setup says what to do', async () => {
   expect(said).toMatch(/\(exit 1\)[\s\S]*What to do:.*TENFOLD_TORCH_INDEX/);
 });
 
+test('the trainer is built once, and anew for another source and for the CUDA LibTorch that took the place of the CPU one', async () => {
+  const torch = await fakeLibtorch('torch', '2.13.0');
+  await mkdir(path.join(folder, 'agent/trainer'), {recursive: true});
+  await writeFile(path.join(folder, 'agent/trainer/main.cpp'), 'int main() {}\n');
+  await standIn('cmake', 'mkdir -p agent/trainer/build; [ "$1" != --build ] || touch agent/trainer/build/tenfold-trainer');
+  const builds = async (): Promise<number> => {
+    const {status} = await shell(`libtorch=${torch}; build_trainer`);
+    expect(status).toBe(0);
+    return (await calls()).filter(call => call.startsWith('cmake --build')).length;
+  };
+  expect(await builds()).toBe(1);
+  expect(await builds()).toBe(1);
+  await writeFile(path.join(torch, 'lib/libtorch_cuda.so'), '');
+  expect(await builds()).toBe(2);
+  expect(await builds()).toBe(2);
+  await writeFile(path.join(folder, 'agent/trainer/main.cpp'), 'int main() { return 1; }\n');
+  expect(await builds()).toBe(3);
+});
+
 const APT = `policy="$PWD/policy-rc.d"; as_root=(); apt_install`;
 
 test('apt: etcd cannot start while its package is installed, is disabled afterwards, and no policy stays behind', async () => {
