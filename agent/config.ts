@@ -19,7 +19,7 @@ export interface AgentConfig {
   readonly dataDir: string;
   /** What shards and checkpoints may take on disk. */
   readonly cacheBytes: number;
-  /** Indices of the GPUs to offer; undefined: all. */
+  /** Indices of the GPUs to offer; undefined: all that CUDA_VISIBLE_DEVICES leaves visible. */
   readonly gpus: readonly number[] | undefined;
   /** Offer CPU slots instead of GPUs. */
   readonly cpuSlots: number | undefined;
@@ -78,7 +78,7 @@ export const agentSettings = {
     placeholder: 'n',
   }),
   gpus: setting<readonly number[] | undefined>({
-    summary: 'offer only these GPUs, by their index; several separated by commas (default: all)',
+    summary: 'offer only these GPUs, by their index; several separated by commas (default: all, or those in CUDA_VISIBLE_DEVICES)',
     kind: listOf(wholeNumber(0, 1023)),
     fallback: undefined,
     placeholder: 'n,…',

@@ -42,7 +42,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
   const credentials = clientCredentials(config.tls);
   const folder = await DataFolder.open(config.dataDir);
   await endProcessesWithEnvironment([`${SPAWN_MARK}=${folder.id}`]);
-  const identity = await identityOf(config);
+  const identity = await identityOf(config, log);
   const outbox = await Outbox.open({dir: join(folder.path, 'outbox'), clock, log});
   const cache = await BlobCache.open({dir: join(folder.path, 'cache'), maxBytes: config.cacheBytes, clock, log});
   const nursery = await Nursery.open(log);
@@ -120,13 +120,16 @@ function logOf({logLevel, logFormat}: AgentConfig): Log {
   return createLog({level: logLevel, format: logFormat, component: 'agent'});
 }
 
-async function identityOf(config: AgentConfig): Promise<NodeIdentity> {
+async function identityOf(config: AgentConfig, log: Log): Promise<NodeIdentity> {
+  const {CUDA_VISIBLE_DEVICES: cudaVisibleDevices} = process.env;
+  if (cudaVisibleDevices !== undefined && config.cpuSlots === undefined)
+    log.info('only GPUs that CUDA_VISIBLE_DEVICES names are offered', {cudaVisibleDevices});
   return {
     nodeId: config.nodeId,
     hostname: hostname(),
     agentVersion: packageVersion,
     address: config.nodeAddress ?? (await addressTowards(config.coordinator)),
-    devices: await findDevices(config),
+    devices: await findDevices({...config, cudaVisibleDevices}),
   };
 }
 
