@@ -13,7 +13,7 @@ export interface AgentConfig {
   readonly coordinator: HostPort;
   readonly tls: ClientTlsFiles | undefined;
   readonly nodeId: string;
-  /** Where ranks of other nodes reach this node's; undefined: the address by which it reaches the coordinator. */
+  /** Where ranks of other nodes reach this node's; undefined: the address by which it reaches the coordinator, see `addressOfNode`. */
   readonly nodeAddress: string | undefined;
   /** Spool, attempts, cache: each agent its own. */
   readonly dataDir: string;
@@ -60,7 +60,8 @@ export const agentSettings = {
     placeholder: 'id',
   }),
   nodeAddress: setting<string | undefined>({
-    summary: "where other nodes' ranks reach this one's (default: the address by which it reaches the coordinator)",
+    summary:
+      "where other nodes' ranks reach this one's (default: the address by which it reaches the coordinator, or one of the network if that is this very host)",
     kind: text(),
     fallback: undefined,
     placeholder: 'address',

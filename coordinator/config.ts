@@ -1,6 +1,7 @@
 import * as path from 'node:path';
 import {ConfigError, type ConfigProblem, type Folders, resolveSettings, type Sources, setting} from '../shared/config.js';
 import {LOG_LEVELS, type LogLevel} from '../shared/logLevel.js';
+import {isLoopback} from '../shared/loopback.js';
 import {duration, filePath, type HostPort, hostPort, listOf, oneOf, showHostPort, text, wholeNumber} from '../shared/settings.js';
 import type {ServerTlsFiles} from '../shared/tls.js';
 import type {RateLimit} from './api/rateCap.js';
@@ -138,11 +139,6 @@ function pairOf(
   if (cert !== undefined) problems.push({where: certFlag, message: `needs ${keyFlag}, its private key`});
   if (key !== undefined) problems.push({where: keyFlag, message: `needs ${certFlag}, its certificate`});
   return undefined;
-}
-
-/** Whether only this machine reaches the host. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
 function opensToTheNetwork(listen: HostPort): ConfigProblem {

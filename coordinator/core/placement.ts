@@ -1,6 +1,7 @@
 import type {AttemptPlan, GenerationPlan, RankPlacement} from '../../shared/attemptPlan.js';
 import type {Instant} from '../../shared/ids.js';
 import {activeAttempt} from '../../shared/job.js';
+import {isLoopback} from '../../shared/loopback.js';
 import type {Device, DeviceKind, NodeReport} from '../../shared/observation.js';
 import {remains} from './attempt.js';
 import {bestLinked, slowestLink} from './links.js';
@@ -16,6 +17,7 @@ import type {Policy, Snapshot} from './snapshot.js';
 /** What a node offers at the moment. */
 export interface Offer {
   readonly nodeId: string;
+  readonly hostname: string;
   readonly address: string;
   readonly devices: readonly Device[];
   /** Ports that may become a rendezvous. */
@@ -33,12 +35,15 @@ export type Placing =
   | {readonly kind: 'fits'; readonly gang: Gang}
   | {readonly kind: 'noRoom'; readonly free: number}
   /** There is room, but none of its nodes holds a port that rank 0 could listen on. */
-  | {readonly kind: 'noPort'; readonly nodeId: string};
+  | {readonly kind: 'noPort'; readonly nodeId: string}
+  /** There is room, but over several hosts, of which none but itself reaches this node. */
+  | {readonly kind: 'unreachable'; readonly nodeId: string; readonly address: string};
 
 /** Places a gang of `count` on what is offered. */
 export function placeGang(count: number, offers: readonly Offer[]): Placing {
-  const shares = chooseShares(count, offers);
-  if (shares === undefined) return {kind: 'noRoom', free: devicesIn(offers)};
+  const possible = reachableGroups(offers).map(group => chooseShares(count, group));
+  const shares = possible.filter(each => each !== undefined).sort((a, b) => a.length - b.length)[0];
+  if (shares === undefined) return whyNowhere(count, offers);
   const ordered = rankOrder(shares);
   const head = ordered[0]!.offer;
   if (head.ports.length === 0) return {kind: 'noPort', nodeId: head.nodeId};
@@ -61,6 +66,25 @@ export function withoutGang(offers: readonly Offer[], gang: Gang): Offer[] {
 
 export function devicesIn(offers: readonly Offer[]): number {
   return offers.reduce((sum, offer) => sum + offer.devices.length, 0);
+}
+
+function whyNowhere(count: number, offers: readonly Offer[]): Placing {
+  const shutIn = devicesIn(offers) < count ? undefined : offers.find(isShutIn);
+  if (shutIn === undefined) return {kind: 'noRoom', free: devicesIn(offers)};
+  return {kind: 'unreachable', nodeId: shutIn.nodeId, address: shutIn.address};
+}
+
+/** Nodes whose ranks can all reach each other: a loopback address means another host on each host. */
+function reachableGroups(offers: readonly Offer[]): (readonly Offer[])[] {
+  const shutIn = offers.filter(isShutIn);
+  if (shutIn.length === 0) return [offers];
+  const hosts = [...new Set(shutIn.map(({hostname}) => hostname))];
+  return [offers.filter(offer => !isShutIn(offer)), ...hosts.map(host => offers.filter(({hostname}) => hostname === host))];
+}
+
+/** Whether other hosts cannot reach the node. */
+function isShutIn({address, devices}: Offer): boolean {
+  return devices.length > 0 && isLoopback(address);
 }
 
 /** How many devices of which node. */
@@ -161,6 +185,7 @@ export function capacity(snapshot: Snapshot, now: Instant, policy: Policy): Offe
     .filter(([, view]) => presence(view, now, policy).kind !== 'lost')
     .map(([nodeId, {record}]) => ({
       nodeId,
+      hostname: record.hostname,
       address: record.address,
       devices: record.devices.filter(device => device.kind === kind),
       ports: [],

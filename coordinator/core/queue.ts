@@ -2,7 +2,18 @@ import type {GenerationPlan} from '../../shared/attemptPlan.js';
 import type {Instant} from '../../shared/ids.js';
 import type {JobRecord} from '../../shared/job.js';
 import {remains} from './attempt.js';
-import {capacity, clusterKind, countDevices, devicesIn, freeOffers, type Gang, type Offer, placeGang, withoutGang} from './placement.js';
+import {
+  capacity,
+  clusterKind,
+  countDevices,
+  devicesIn,
+  freeOffers,
+  type Gang,
+  type Offer,
+  type Placing,
+  placeGang,
+  withoutGang,
+} from './placement.js';
 import {earliest, presence} from './presence.js';
 import {endedAttempts, fruitlessInARow, mayRestart, restartDueAt} from './restart.js';
 import type {Policy, Snapshot} from './snapshot.js';
@@ -45,6 +56,7 @@ export type ReasonCode =
   | 'not_enough_free'
   | 'node_silent'
   | 'no_rendezvous_port'
+  | 'unreachable_address'
   | 'behind'
   /** Of an attempt under way: fetching, or files still to be uploaded at its end. */
   | 'staging'
@@ -125,7 +137,8 @@ function consider(job: JobRecord, at: Circumstances): Standing {
 
 /** Whether the jobs behind `job` must wait for it. */
 function holdsItsPlace(job: JobRecord, reasons: readonly Reason[], whole: readonly Offer[]): boolean {
-  if (devicesIn(whole) < job.spec.resources.gpus) return false;
+  const {kind} = placeGang(job.spec.resources.gpus, whole);
+  if (kind === 'noRoom' || kind === 'unreachable') return false;
   return !reasons.some(reason => reason.code === 'dataset_registering' || reason.code === 'dataset_missing');
 }
 
@@ -159,6 +172,9 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
   const needs = `needs ${countDevices(job.spec.resources.gpus, kind)}`;
   if (devicesIn(whole) < job.spec.resources.gpus)
     return [{code: 'cluster_too_small', message: `${needs}, the connected nodes have ${devicesIn(whole)}`}];
+  const hope = placeGang(job.spec.resources.gpus, whole);
+  if (hope.kind === 'unreachable') return [unreachableReason(needs, hope)];
+  if (placing.kind === 'unreachable') return [unreachableReason(needs, placing)];
   const silent = whole.filter(offer => presence(snapshot.nodes.get(offer.nodeId), now, policy).kind === 'silent');
   return [
     {code: 'not_enough_free', message: `${needs}, ${placing.free} free`},
@@ -167,6 +183,11 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
       message: `node ${offer.nodeId} with ${countDevices(offer.devices.length, kind)} is not connected`,
     })),
   ];
+}
+
+function unreachableReason(needs: string, {nodeId, address}: Extract<Placing, {kind: 'unreachable'}>): Reason {
+  const why = `node ${nodeId} has the address ${address}, which no other host can reach`;
+  return {code: 'unreachable_address', message: `${needs} on several hosts, but ${why}: start its agent with --node-address`};
 }
 
 function behindReason(blocker: JobRecord, snapshot: Snapshot): Reason {
