@@ -15,7 +15,7 @@ export interface AgentConfig {
   readonly nodeId: string;
   /** Where ranks of other nodes reach this node's; undefined: the address by which it reaches the coordinator, see `addressOfNode`. */
   readonly nodeAddress: string | undefined;
-  /** Spool, attempts, cache: each agent its own. */
+  /** Spool, attempts, cache: each agent its own, also where hosts share a home folder. */
   readonly dataDir: string;
   /** What shards and checkpoints may take on disk. */
   readonly cacheBytes: number;
@@ -67,7 +67,7 @@ export const agentSettings = {
     placeholder: 'address',
   }),
   dataDir: setting<string | undefined>({
-    summary: 'folder for spool, attempts and cache',
+    summary: 'folder for spool, attempts and cache, of this host alone',
     kind: filePath(),
     fallback: undefined,
     placeholder: 'folder',
