@@ -15,7 +15,8 @@ const DEFAULT_WORDS = ['model=yolov8n', 'epochs=12', 'imgsz=160', 'batch=16', 'c
 export const DEMO_HELP = `npm run demo [-- [--data data.yaml] [--out folder] [key=value …]]
 
 Trains YOLOv8n on two agents of this machine: a private etcd, a coordinator, two agents with one device each, and a
-trainer process a device that exchange gradients (one agent, where the machine has one GPU). Without --data it trains on scenes made of Debian's Fashion-MNIST.
+trainer process a device that exchange gradients; on a machine with one GPU, one of each. Without --data it trains on
+scenes made of Debian's Fashion-MNIST.
 
   npm run demo
   npm run demo -- --data path/to/data.yaml model=yolov8s epochs=5 imgsz=320 batch=16
@@ -23,7 +24,7 @@ trainer process a device that exchange gradients (one agent, where the machine h
   --data data.yaml   a YOLO data set of your own
   --out folder       where the results go (default: tenfold-run/ and the job's name)
   key=value          as in \`tenfold submit\`; the demo's own are ${DEFAULT_WORDS.join(' ')}
-                     and gpus=2, or as many as there are
+                     gpus=2 (gpus=1 on a machine with one GPU)
 
 Ctrl-C stops everything and leaves nothing behind but the demo's pictures, which the next run finds again.`;
 
