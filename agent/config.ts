@@ -13,13 +13,13 @@ export interface AgentConfig {
   readonly coordinator: HostPort;
   readonly tls: ClientTlsFiles | undefined;
   readonly nodeId: string;
-  /** Where ranks of other nodes reach this node's; undefined: the address by which it reaches the coordinator. */
+  /** Where ranks of other nodes reach this node's; undefined: the address by which it reaches the coordinator, see `addressOfNode`. */
   readonly nodeAddress: string | undefined;
-  /** Spool, attempts, cache: each agent its own. */
+  /** Spool, attempts, cache: each agent its own, also where hosts share a home folder. */
   readonly dataDir: string;
   /** What shards and checkpoints may take on disk. */
   readonly cacheBytes: number;
-  /** Indices of the GPUs to offer; undefined: all. */
+  /** Indices of the GPUs to offer; undefined: all that CUDA_VISIBLE_DEVICES leaves visible. */
   readonly gpus: readonly number[] | undefined;
   /** Offer CPU slots instead of GPUs. */
   readonly cpuSlots: number | undefined;
@@ -60,13 +60,14 @@ export const agentSettings = {
     placeholder: 'id',
   }),
   nodeAddress: setting<string | undefined>({
-    summary: "where other nodes' ranks reach this one's (default: the address by which it reaches the coordinator)",
+    summary:
+      "where other nodes' ranks reach this one's (default: the address by which it reaches the coordinator, or one of the network if that is this very host)",
     kind: text(),
     fallback: undefined,
     placeholder: 'address',
   }),
   dataDir: setting<string | undefined>({
-    summary: 'folder for spool, attempts and cache',
+    summary: 'folder for spool, attempts and cache, of this host alone',
     kind: filePath(),
     fallback: undefined,
     placeholder: 'folder',
@@ -78,7 +79,7 @@ export const agentSettings = {
     placeholder: 'n',
   }),
   gpus: setting<readonly number[] | undefined>({
-    summary: 'offer only these GPUs, by their index; several separated by commas (default: all)',
+    summary: 'offer only these GPUs, by their index; several separated by commas (default: all, or those in CUDA_VISIBLE_DEVICES)',
     kind: listOf(wholeNumber(0, 1023)),
     fallback: undefined,
     placeholder: 'n,…',

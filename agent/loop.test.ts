@@ -15,6 +15,7 @@ import type {RankSink, RunningTrainer, Upload} from './ports.js';
 const plan = planFor(['a', 'b'], {generation: 5});
 const manifest = {step: 10, cursor: {epoch: 1, offset: 160}, files: [{name: 'm', bytes: 1, sha256: 'aa'.repeat(32)}]};
 const checkpointEvent: TrainerEvent = {type: 'checkpoint', t: 1, dir: '/attempts/j1.1.5/checkpoints/step-10', ...manifest};
+const weightsEvent: TrainerEvent = {type: 'artifact', t: 1, path: 'weights/best.safetensors', bytes: 1, sha256: 'aa'.repeat(32)};
 const stepEvent: TrainerEvent = {
   type: 'step',
   t: 1,
@@ -56,6 +57,9 @@ class Stage {
   readonly uploads: Upload[] = [];
   recovered: LocalAttempt[] = [];
   pendingUploads = 0;
+  /** What the disk says to whoever writes; undefined: it takes everything. */
+  diskFailure: string | undefined;
+  private sleepers: (() => void)[] = [];
   reportChanges = 0;
   private uploadListener: (plan: GenerationPlan) => void = () => {};
 
@@ -87,6 +91,7 @@ class Stage {
         this.uploadListener = listener;
       },
       add: async (_, __, upload) => {
+        if (this.diskFailure !== undefined) throw Object.assign(new Error('writing'), {code: this.diskFailure});
         this.uploads.push(upload);
         this.journal.push(`upload ${upload.kind}`);
         this.setPending(this.pendingUploads + 1);
@@ -103,12 +108,16 @@ class Stage {
       remove: async () => void this.journal.push('remove folder'),
       recover: async () => this.recovered,
     },
-    rendezvous: {held: () => [61_000], release: async port => void this.journal.push(`release port ${port}`)},
+    rendezvous: {
+      held: () => [61_000],
+      release: async port => void this.journal.push(`release port ${port}`),
+      reclaim: port => void this.journal.push(`reclaim port ${port}`),
+    },
     events: {
       append: ({rank}: EventOrigin, type) => void this.journal.push(`event ${type} of ${rank}`),
       flush: async () => {},
     },
-    clock: {now: () => 1000 as never, monotonic: () => 0, sleep: () => new Promise(() => {})},
+    clock: {now: () => 1000 as never, monotonic: () => 0, sleep: () => new Promise(resolve => this.sleepers.push(resolve))},
     log: silentLog,
     onReportChanged: () => {
       this.reportChanges++;
@@ -118,6 +127,12 @@ class Stage {
   setPending(pending: number): void {
     this.pendingUploads = pending;
     this.uploadListener(plan);
+  }
+
+  /** All that waits for a time has waited. */
+  async timePasses(): Promise<void> {
+    for (const wake of this.sleepers.splice(0)) wake();
+    await this.settle();
   }
 
   get ranks(): readonly ObservedRank[] {
@@ -179,6 +194,49 @@ describe('the loop of the agent', () => {
     expect(stage.loop.report().attempts[0]!.pendingUploads).toBe(1);
   });
 
+  it.each(['ENOSPC', 'EDQUOT', 'EMFILE', 'EIO'])(
+    'queues a finished file as soon as the disk takes it, and lets nobody take it for done before: %s',
+    async code => {
+      const stage = new Stage();
+      const trainer = await stage.launched();
+      stage.diskFailure = code;
+      const told = trainer.sink.event(weightsEvent, '{}');
+      await stage.settle();
+      await stage.timePasses();
+      expect(stage.loop.report().attempts[0]!.pendingUploads).toBe(1);
+      expect(stage.journal).not.toContain('event artifact of 0');
+      stage.diskFailure = undefined;
+      await stage.timePasses();
+      await told;
+      expect(stage.journal.slice(-2)).toEqual(['upload artifact', 'event artifact of 0']);
+      expect(stage.loop.report().attempts[0]!.pendingUploads).toBe(1);
+      stage.setPending(0);
+      expect(stage.loop.report().attempts[0]!.pendingUploads).toBe(0);
+    },
+  );
+
+  it('says of a file that is not there that it cannot be uploaded, once', async () => {
+    const stage = new Stage();
+    const trainer = await stage.launched();
+    stage.diskFailure = 'ENOENT';
+    await trainer.sink.event(weightsEvent, '{}');
+    expect(stage.journal.slice(-2)).toEqual(['event bad_event of 0', 'event artifact of 0']);
+  });
+
+  it('does not wait for a full disk when a rank is to end, and does not call completed what was not saved', async () => {
+    const stage = new Stage();
+    const trainer = await stage.launched();
+    stage.diskFailure = 'ENOSPC';
+    const told = trainer.sink.event(weightsEvent, '{}');
+    const stopping = stage.loop.stop(0);
+    await stage.settle();
+    await stage.timePasses();
+    await told;
+    trainer.end({kind: 'code', code: 0});
+    await stopping;
+    expect(stage.ranks[0]).toMatchObject({state: 'exited', reason: {code: 'killed'}});
+  });
+
   it('writes down a good end before it tells of it', async () => {
     const stage = new Stage();
     const trainer = await stage.launched();
@@ -197,7 +255,7 @@ describe('the loop of the agent', () => {
     expect(stage.loop.report().attempts).toHaveLength(1);
     trainer.end({kind: 'signal', signal: 'SIGTERM'});
     await stage.settle();
-    expect(stage.journal.slice(-3)).toEqual(['abandon uploads', 'release', 'remove folder']);
+    expect(stage.journal.slice(-4)).toEqual(['abandon uploads', 'release', 'reclaim port 61000', 'remove folder']);
     expect(stage.loop.report().attempts).toEqual([]);
   });
 

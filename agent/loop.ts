@@ -5,9 +5,10 @@ import {AGENT_RANK} from '../shared/event.js';
 import type {Log} from '../shared/log.js';
 import type {NodeReport} from '../shared/observation.js';
 import type {AgentEvent, TrainerEvent} from '../shared/trainerContract.js';
+import {retrying} from './adapters/retrying.js';
 import {type AttemptLaunch, type LaunchSite, launch, type RankLaunch, UnknownDeviceError} from './core/launch.js';
-import {attemptKey, isAlive, type LocalAttempt} from './core/localAttempt.js';
-import {AGENT_RESTARTED, type Fact, newAttempt, observe, reportOf} from './core/observe.js';
+import {attemptKey, isAlive, type LocalAttempt, placementsOn} from './core/localAttempt.js';
+import {AGENT_RESTARTED, type Fact, newAttempt, observe, type ProcessExit, reportOf} from './core/observe.js';
 import {type Action, reconcile, type Wanted} from './core/reconcile.js';
 import {
   type AttemptFolders,
@@ -53,6 +54,10 @@ export class AgentLoop {
   private readonly stagings = new Map<string, {abort: AbortController; settled: Promise<void>}>();
   private readonly checkpointsMade = new Map<string, number>();
   private readonly exitsBeingWritten = new Set<Promise<unknown>>();
+  /** Uploads that the disk does not take for now, each with its attempt's key. */
+  private readonly unqueued = new Map<Upload, string>();
+  /** Ranks that finished what could not be queued before they had to end. */
+  private readonly unsaved = new Set<string>();
   private watchers: (() => void)[] = [];
   private wanted: Wanted = {plans: undefined, stopping: false};
   private passIsDue = false;
@@ -60,7 +65,7 @@ export class AgentLoop {
   private lastReport = '';
 
   constructor(private readonly deps: AgentLoopDeps) {
-    deps.uploads.onChange(plan => this.record(plan, {kind: 'uploads', pending: deps.uploads.pending(plan)}));
+    deps.uploads.onChange(plan => this.recordUploads(plan));
   }
 
   /** Takes over what an earlier agent left: its ranks are gone, its uploads go on. */
@@ -217,8 +222,9 @@ export class AgentLoop {
    * A rank is gone. What must not be forgotten is on disk before it is told; that a rank was killed is told at once, since that is also
    * what an agent says that knows nothing more.
    */
-  private async exited(plan: GenerationPlan, rank: number, exit: Extract<Fact, {kind: 'exited'}>['exit'], stderr: string): Promise<void> {
-    const fact: Fact = {kind: 'exited', rank, exit, stderr};
+  private async exited(plan: GenerationPlan, rank: number, exit: ProcessExit, stderr: string): Promise<void> {
+    // Who had to end before his files were safe has not completed: the next attempt writes them again.
+    const fact: Fact = {kind: 'exited', rank, exit: this.unsaved.delete(rankKey(plan, rank)) ? ENDED : exit, stderr};
     const known = this.attempts.get(attemptKey(plan));
     const after = known === undefined ? undefined : observe(known, fact).ranks.find(candidate => candidate.rank === rank);
     if (after?.state !== 'exited') throw new Error(`rank ${rank} of ${attemptKey(plan)} ended, which is not known here`);
@@ -242,6 +248,7 @@ export class AgentLoop {
     await this.deps.uploads.abandon(plan);
     await Promise.all(this.exitsBeingWritten);
     this.deps.staging.release(plan);
+    if (placementsOn(plan, this.deps.site.nodeId)[0]?.rank === 0) this.deps.rendezvous.reclaim(plan.rendezvous.port);
     await this.deps.folders.remove(plan).catch(error => {
       this.deps.log.warn('the folder of an attempt could not be removed; the next start tries again', {job: plan.jobId, error});
     });
@@ -274,13 +281,42 @@ export class AgentLoop {
     const upload = uploadOf(event);
     if (upload === undefined) return;
     try {
-      await this.deps.uploads.add(plan, this.deps.folders.pathOf(plan), upload);
+      await this.queueUpload(plan, rank, upload);
       const key = attemptKey(plan);
       if (upload.kind === 'checkpoint') this.checkpointsMade.set(key, (this.checkpointsMade.get(key) ?? 0) + 1);
     } catch (error) {
+      if (mayPass(error)) this.unsaved.add(rankKey(plan, rank));
       this.deps.log.error('a file of a trainer cannot be uploaded', {job: plan.jobId, attempt: plan.attempt, rank, error});
       this.say(plan, rank, {type: 'bad_event', line: JSON.stringify(event).slice(0, 1000), message: (error as Error).message});
     }
+  }
+
+  /** Tries until the disk takes it, or the rank is told to end; meanwhile it counts as pending, and the rank's next words wait. */
+  private async queueUpload(plan: GenerationPlan, rank: number, upload: Upload): Promise<void> {
+    const {uploads, folders, clock, log} = this.deps;
+    const isFinal = (error: unknown): boolean => !mayPass(error) || this.isEnding(plan, rank);
+    const onFailure = (error: unknown): void => {
+      if (this.unqueued.has(upload)) return;
+      log.error('the disk does not take a file of a trainer; trying again', {job: plan.jobId, attempt: plan.attempt, rank, error});
+      this.unqueued.set(upload, attemptKey(plan));
+      this.recordUploads(plan);
+    };
+    try {
+      const add = (): Promise<void> => uploads.add(plan, folders.pathOf(plan), upload);
+      await retrying(add, isFinal, clock, new AbortController().signal, onFailure);
+    } finally {
+      if (this.unqueued.delete(upload)) this.recordUploads(plan);
+    }
+  }
+
+  private isEnding(plan: GenerationPlan, rank: number): boolean {
+    const known = this.attempts.get(attemptKey(plan))?.ranks.find(candidate => candidate.rank === rank);
+    return known === undefined || known.state === 'exited' || known.ending !== null;
+  }
+
+  private recordUploads(plan: GenerationPlan): void {
+    const unqueued = [...this.unqueued.values()].filter(key => key === attemptKey(plan)).length;
+    this.record(plan, {kind: 'uploads', pending: this.deps.uploads.pending(plan) + unqueued});
   }
 
   /** Has every attempt whose rank 0 trains here make a checkpoint, and waits until those are with the coordinator. */
@@ -357,6 +393,15 @@ function idsOf({jobId, attempt, generation}: GenerationPlan): Pick<GenerationPla
 
 function rankKey(plan: GenerationPlan, rank: number): string {
   return `${attemptKey(plan)}#${rank}`;
+}
+
+const ENDED: ProcessExit = {kind: 'signal', signal: 'SIGKILL'};
+
+/** Failures of a disk that may take more in a while: it is full, a quota is spent, too many files are open, or its server is away. */
+const PASSING_CODES: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'EIO']);
+
+function mayPass(error: unknown): boolean {
+  return PASSING_CODES.has((error as NodeJS.ErrnoException).code);
 }
 
 /** The upload that an event announces, if it does. */

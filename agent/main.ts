@@ -15,7 +15,7 @@ import {CheckpointUploads} from './adapters/checkpointUpload.js';
 import {DataFolder} from './adapters/dataFolder.js';
 import {findDevices} from './adapters/devices.js';
 import {checkTrainerUsesGpus} from './adapters/gpuCheck.js';
-import {addressTowards} from './adapters/nodeAddress.js';
+import {addressOfNode} from './adapters/nodeAddress.js';
 import {Nursery} from './adapters/nursery.js';
 import {PlanStaging} from './adapters/planStaging.js';
 import {endProcessesWithEnvironment} from './adapters/processTree.js';
@@ -40,9 +40,9 @@ const FAREWELL_LIMIT_MS = 3000;
 export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Log = logOf(config)): Promise<void> {
   const clock = systemClock;
   const credentials = clientCredentials(config.tls);
-  const folder = await DataFolder.open(config.dataDir);
+  const folder = await DataFolder.open(config.dataDir, log);
   await endProcessesWithEnvironment([`${SPAWN_MARK}=${folder.id}`]);
-  const identity = await identityOf(config);
+  const identity = await identityOf(config, log);
   const outbox = await Outbox.open({dir: join(folder.path, 'outbox'), clock, log});
   const cache = await BlobCache.open({dir: join(folder.path, 'cache'), maxBytes: config.cacheBytes, clock, log});
   const nursery = await Nursery.open(log);
@@ -52,7 +52,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
     {trainerPath: config.trainer, environment: process.env, folder: folder.path, spawnMark: folder.id},
     trainers,
   );
-  const rendezvous = await HeldRendezvousPorts.open(identity.address, config.rendezvousPorts);
+  const rendezvous = await HeldRendezvousPorts.open(identity.address, log, config.rendezvousPorts);
   const address = showHostPort(config.coordinator);
   const channel = openChannel(address, credentials);
   const bulkChannel = openBulkChannel(address, credentials);
@@ -120,13 +120,16 @@ function logOf({logLevel, logFormat}: AgentConfig): Log {
   return createLog({level: logLevel, format: logFormat, component: 'agent'});
 }
 
-async function identityOf(config: AgentConfig): Promise<NodeIdentity> {
+async function identityOf(config: AgentConfig, log: Log): Promise<NodeIdentity> {
+  const {CUDA_VISIBLE_DEVICES: cudaVisibleDevices} = process.env;
+  if (cudaVisibleDevices !== undefined && config.cpuSlots === undefined)
+    log.info('only GPUs that CUDA_VISIBLE_DEVICES names are offered', {cudaVisibleDevices});
   return {
     nodeId: config.nodeId,
     hostname: hostname(),
     agentVersion: packageVersion,
-    address: config.nodeAddress ?? (await addressTowards(config.coordinator)),
-    devices: await findDevices(config),
+    address: config.nodeAddress ?? (await addressOfNode(config.coordinator, config.tls !== undefined, log)),
+    devices: await findDevices({...config, cudaVisibleDevices}),
   };
 }
 

@@ -1,4 +1,4 @@
-import {mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises';
+import {mkdir, mkdtemp, readdir, readFile, rm, rmdir, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
@@ -106,6 +106,34 @@ describe('the outbox', () => {
     const later = await open();
     expect(later.acknowledged).toBeGreaterThanOrEqual(3);
     expect(told(await all(later)).at(-1)).toBe('5 e');
+  });
+
+  it('goes on in the last segment while another one cannot be begun, and begins it later', async () => {
+    let now = 0;
+    const outbox = await open({segmentBytes: 1, clock: {...systemClock, monotonic: () => now}});
+    const inTheWay = join(dir, 'outbox', '0000000000000002.ndjson');
+    await mkdir(inTheWay);
+    await say(outbox, 'a', 'b');
+    await say(outbox, 'c');
+    await rmdir(inTheWay);
+    now += 1000;
+    await say(outbox, 'd');
+    await say(outbox, 'e');
+    expect(told(await all(outbox))).toEqual(['1 a', '2 b', '3 c', '4 d', '5 e']);
+    const later = await open();
+    expect(told(await all(later))).toEqual(['1 a', '2 b', '3 c', '4 d', '5 e']);
+    expect((await readdir(join(dir, 'outbox'))).filter(name => name.endsWith('.ndjson'))).toEqual(
+      ['1', '5', '6'].map(first => `${first.padStart(16, '0')}.ndjson`),
+    );
+  });
+
+  it('starts where nothing can be written: what it knows already is not written again', async () => {
+    const first = await open();
+    await say(first, 'a');
+    await mkdir(join(dir, 'outbox', 'id.new'));
+    const second = await open();
+    expect(second.id).toBe(first.id);
+    expect(told(await all(second))).toEqual(['1 a']);
   });
 
   it('believes no acknowledgement of what was never sent', async () => {

@@ -1,11 +1,11 @@
 import {randomUUID} from 'node:crypto';
-import {type FileHandle, mkdir, open, readdir, readFile, rename, rm} from 'node:fs/promises';
+import {type FileHandle, mkdir, open, readdir, rename, rm} from 'node:fs/promises';
 import {join} from 'node:path';
 import type {Clock} from '../shared/clock.js';
 import type {EventOrigin, OutboxEvent} from '../shared/event.js';
 import type {Log} from '../shared/log.js';
 import type {AgentEvent, RankEvent} from '../shared/trainerContract.js';
-import {syncFolder, writeDurably} from './adapters/durableFiles.js';
+import {idKeptIn, syncFolder} from './adapters/durableFiles.js';
 import {
   DamagedSegmentError,
   firstOfSegmentName,
@@ -48,6 +48,8 @@ export class Outbox implements EventLog {
   private listener: () => void = () => {};
   private closed = false;
   private cursor = {sequence: 0, path: '', offset: 0};
+  /** After a failure, when to try again to begin another segment (monotonic, ms). */
+  private rotationDueAt = 0;
 
   private constructor(
     /** Names this spool: sequences of another one are other events. */
@@ -76,9 +78,7 @@ export class Outbox implements EventLog {
   private static async recover(options: OutboxOptions): Promise<Outbox> {
     const {dir} = options;
     await mkdir(dir, {recursive: true});
-    const idPath = join(dir, 'id');
-    const id = (await readFile(idPath, 'utf8').catch(() => '')).trim() || randomUUID();
-    await writeDurably(idPath, `${id}\n`);
+    const id = await idKeptIn(join(dir, 'id'));
     const firsts = (await readdir(dir)).flatMap(name => firstOfSegmentName(name) ?? []).sort((a, b) => a - b);
     const segments: Segment[] = [];
     for (const first of firsts) {
@@ -192,7 +192,7 @@ export class Outbox implements EventLog {
       this.unwrittenBytes = this.unwritten.reduce((sum, {line}) => sum + line.length, 0);
       this.newest.bytes += data.length;
       this.newest.last = batch[batch.length - 1]!.sequence;
-      if (this.newest.bytes >= (this.options.segmentBytes ?? SEGMENT_BYTES)) await this.rotate();
+      await this.rotateIfDue();
       this.listener();
     }
     // In the same turn as the look at what is unwritten: whatever comes later begins a new writing.
@@ -214,14 +214,35 @@ export class Outbox implements EventLog {
     }
   }
 
+  /** A segment that cannot be begun, for the disk is full or there are too many open files, is no reason to stop: the last one goes on. */
+  private async rotateIfDue(): Promise<void> {
+    const {clock, log, segmentBytes = SEGMENT_BYTES} = this.options;
+    if (this.newest.bytes < segmentBytes || clock.monotonic() < this.rotationDueAt) return;
+    try {
+      await this.rotate();
+    } catch (error) {
+      log.warn('the outbox cannot begin another segment; it goes on with the last one', {error});
+      this.rotationDueAt = clock.monotonic() + WRITE_RETRY_MS;
+    }
+  }
+
   private async rotate(): Promise<void> {
     const first = this.newest.last + 1;
     const path = join(this.options.dir, segmentName(first));
     const next = await open(path, 'a');
-    await syncFolder(this.options.dir);
-    await this.active.close();
+    try {
+      await syncFolder(this.options.dir);
+    } catch (error) {
+      // What comes next goes into the last segment: an empty one of this name would then be out of order.
+      await next.close().catch(() => {});
+      await rm(path, {force: true}).catch(() => {});
+      throw error;
+    }
+    const last = this.active;
     this.active = next;
     this.segments.push({path, first, last: first - 1, bytes: 0});
     this.acknowledge(this.acknowledgedSequence);
+    // All that it holds is synced.
+    await last.close().catch(() => {});
   }
 }

@@ -77,7 +77,10 @@ export interface AttemptFolders {
   recordLaunch(plan: GenerationPlan, launch: AttemptLaunch): Promise<void>;
   recordExit(plan: GenerationPlan, rank: number, reason: EndReason): Promise<void>;
   remove(plan: GenerationPlan): Promise<void>;
-  /** The attempts of an earlier agent that had got as far as starting ranks; all those ranks have ended. The others are cleared away. */
+  /**
+   * The attempts of an earlier agent that had got as far as starting ranks; all those ranks have ended. The others are cleared away, and what
+   * cannot be understood is put aside.
+   */
   recover(): Promise<LocalAttempt[]>;
 }
 
@@ -85,6 +88,8 @@ export interface RendezvousPorts {
   held(): readonly number[];
   /** Gives a port to a rank that is about to listen on it, and holds another one. */
   release(port: number): Promise<void>;
+  /** The rank that a port was given to is gone. */
+  reclaim(port: number): void;
 }
 
 export interface EventLog {

@@ -2,7 +2,7 @@ import type {GenerationPlan} from '../shared/attemptPlan.js';
 import {Bell} from '../shared/bell.js';
 import type {Clock} from '../shared/clock.js';
 import type {AgentServiceClient, SessionRequest, SessionResponse} from '../shared/gen/tenfold/v1/agent.js';
-import type {Log} from '../shared/log.js';
+import {errorChain, type Log} from '../shared/log.js';
 import type {NodeIdentity, NodeReport, ObservedAttempt} from '../shared/observation.js';
 import {desiredFromProto, helloToProto, outboxEventToProto, reportToProto} from '../shared/wire/agent.js';
 import {wholeNumber} from '../shared/wire/common.js';
@@ -25,6 +25,8 @@ export interface SessionDeps {
 
 /** A coordinator that takes the call must say something within this. */
 const WELCOME_LIMIT_MS = 10_000;
+/** How often a node that stays offline says why, though nothing has changed. */
+const REMINDER_MS = 60_000;
 
 /**
  * The one stream to the coordinator. Up: who we are, what is here (at each change, and as a heartbeat), and events from the outbox.
@@ -52,12 +54,12 @@ export class Session {
   /** Runs until `signal` aborts or, after `finish`, until everything is told. */
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0;
+    const complaints = new Complaints(this.deps.clock, this.deps.log);
     while (!signal.aborted && !(this.finishing && failures > 0)) {
       const outcome = await this.converse(signal);
       if (signal.aborted || (this.finishing && outcome.error === undefined)) return;
       failures = outcome.wasWelcome ? 1 : failures + 1;
-      if (failures === 1) this.deps.log.warn('the link to the coordinator broke; what runs goes on', {error: outcome.error});
-      else this.deps.log.debug('the coordinator cannot be reached', {failures, error: outcome.error});
+      complaints.hear(failures, outcome.error);
       await this.deps.clock.sleep(backoffMs(RECONNECT_BACKOFF, failures, Math.random()), signal);
     }
   }
@@ -157,6 +159,27 @@ export class Session {
         `a leader of generation ${generation} spoke after one of ${this.leaderGeneration}; if the cluster's etcd was made anew, restart this agent`,
       );
     this.leaderGeneration = generation;
+  }
+}
+
+/** Says why there is no link: whenever that changes, and now and then for as long as it stays so. */
+class Complaints {
+  private last = '';
+  private saidAt = 0;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {}
+
+  hear(failures: number, error: unknown): void {
+    const why = errorChain(error);
+    const now = this.clock.monotonic();
+    const isNews = failures === 1 || why !== this.last || now - this.saidAt >= REMINDER_MS;
+    const message = failures === 1 ? 'the link to the coordinator broke; what runs goes on' : 'there is no link to the coordinator';
+    this.log[isNews ? 'warn' : 'debug'](message, {failures, error});
+    if (isNews) this.saidAt = now;
+    this.last = why;
   }
 }
 

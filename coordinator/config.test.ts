@@ -1,6 +1,7 @@
 import {describe, expect, it} from 'vitest';
 import {ConfigError, foldersOf} from '../shared/config.js';
-import {type CoordinatorConfig, isLoopback, resolveCoordinatorConfig} from './config.js';
+import {isLoopback} from '../shared/loopback.js';
+import {type CoordinatorConfig, resolveCoordinatorConfig} from './config.js';
 
 const folders = foldersOf({}, '/home/ada');
 

@@ -1,6 +1,7 @@
 import * as path from 'node:path';
 import {ConfigError, type ConfigProblem, type Folders, resolveSettings, type Sources, setting} from '../shared/config.js';
 import {LOG_LEVELS, type LogLevel} from '../shared/logLevel.js';
+import {isLoopback} from '../shared/loopback.js';
 import {duration, filePath, type HostPort, hostPort, listOf, oneOf, showHostPort, text, wholeNumber} from '../shared/settings.js';
 import {pairOf, type ServerTlsFiles} from '../shared/tls.js';
 import type {RateLimit} from './api/rateCap.js';
@@ -125,11 +126,6 @@ export function resolveCoordinatorConfig(sources: Sources, folders: Folders): Co
     logLevel: values.logLevel,
     logFormat: values.logFormat,
   };
-}
-
-/** Whether only this machine reaches the host. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
 function opensToTheNetwork(listen: HostPort): ConfigProblem {

@@ -1,5 +1,6 @@
-import {mkdir, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises';
-import {join} from 'node:path';
+import {randomUUID} from 'node:crypto';
+import {mkdir, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises';
+import {dirname, join} from 'node:path';
 import {z} from 'zod';
 import {attemptPlanSchema, type GenerationPlan} from '../../shared/attemptPlan.js';
 import type {EndReason} from '../../shared/endReason.js';
@@ -9,7 +10,7 @@ import type {AttemptLaunch} from '../core/launch.js';
 import {attemptKey, type LocalAttempt, type LocalRank, placementsOn} from '../core/localAttempt.js';
 import {AGENT_RESTARTED, newAttempt} from '../core/observe.js';
 import type {AttemptFolders} from '../ports.js';
-import {syncFolder, writeDurably} from './durableFiles.js';
+import {readIfThere, syncFolder, writeDurably} from './durableFiles.js';
 
 const PLAN_FILE = 'plan.json';
 /** Its presence says that ranks may have been started. */
@@ -55,19 +56,26 @@ export class DiskAttemptFolders implements AttemptFolders {
     await mkdir(this.root, {recursive: true});
     const recovered: LocalAttempt[] = [];
     for (const name of (await readdir(this.root)).sort()) {
-      const attempt = await this.recoverOne(join(this.root, name)).catch(error => {
-        this.log.warn('the folder of an attempt could not be understood; it is removed', {folder: name, error});
-        return undefined;
-      });
-      if (attempt === undefined) await rm(join(this.root, name), {recursive: true, force: true});
-      else recovered.push(attempt);
+      const attempt = await this.recoverOne(join(this.root, name)).catch(error => this.putAside(name, error));
+      if (attempt === 'neverLaunched') await rm(join(this.root, name), {recursive: true, force: true});
+      else if (attempt !== undefined) recovered.push(attempt);
     }
     return recovered;
   }
 
-  private async recoverOne(folder: string): Promise<LocalAttempt | undefined> {
-    const wasLaunched = await stat(join(folder, LAUNCHED_FILE)).catch(() => undefined);
-    if (wasLaunched === undefined) return undefined;
+  /** What it has finished may be all that is left of it: nothing of it is removed. */
+  private async putAside(name: string, error: unknown): Promise<undefined> {
+    const aside = join(`${this.root}.damaged`, `${name}-${randomUUID().slice(0, 8)}`);
+    this.log.error('the folder of an attempt cannot be understood; it is put aside, files in it that were not yet uploaded included', {
+      error,
+      aside,
+    });
+    await mkdir(dirname(aside), {recursive: true});
+    await rename(join(this.root, name), aside);
+  }
+
+  private async recoverOne(folder: string): Promise<LocalAttempt | 'neverLaunched'> {
+    if ((await readIfThere(join(folder, LAUNCHED_FILE))) === undefined) return 'neverLaunched';
     const plan = storedPlanSchema.parse(JSON.parse(await readFile(join(folder, PLAN_FILE), 'utf8')));
     const ranks = await Promise.all(
       placementsOn(plan, this.nodeId).map(async ({rank, deviceId}): Promise<LocalRank> => {
@@ -84,6 +92,6 @@ function exitFile(rank: number): string {
 
 /** The exit that was told before the agent died; else the rank died with it. */
 async function storedExit(path: string): Promise<EndReason> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
+  const text = await readIfThere(path);
   return text === undefined ? AGENT_RESTARTED : endReasonSchema.parse(JSON.parse(text));
 }

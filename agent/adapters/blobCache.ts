@@ -1,10 +1,10 @@
 import {createHash, type Hash} from 'node:crypto';
 import {createReadStream} from 'node:fs';
-import {copyFile, link, mkdir, open, readdir, rename, rm, stat, utimes} from 'node:fs/promises';
+import {mkdir, open, readdir, rename, rm, stat, utimes} from 'node:fs/promises';
 import {join} from 'node:path';
 import type {Clock} from '../../shared/clock.js';
 import type {Log} from '../../shared/log.js';
-import {sha256OfFile, syncFolder} from './durableFiles.js';
+import {linkOrCopy, sha256OfFile, syncFolder} from './durableFiles.js';
 
 /**
  * Verified files of this node, each named by its SHA-256: shards, indexes of data sets, and files of checkpoints. All jobs share them.
@@ -93,12 +93,8 @@ export class BlobCache {
   /** Takes over a file that this node made itself and whose digest is known. */
   async adopt(path: string, digest: string): Promise<void> {
     const target = this.pathOf(digest);
-    await link(path, target).catch(async error => {
-      const {code} = error as NodeJS.ErrnoException;
-      if (code === 'EEXIST') return;
-      if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'EMLINK') throw error;
-      await copyFile(path, `${target}.new`);
-      await rename(`${target}.new`, target);
+    await linkOrCopy(path, target).catch(error => {
+      if (error.code !== 'EEXIST') throw error;
     });
     const now = new Date(this.options.clock.now());
     await utimes(target, now, now);

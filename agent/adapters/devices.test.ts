@@ -42,6 +42,17 @@ describe('finding devices', () => {
     await expect(findDevices({...config, gpus: [7, 8]})).rejects.toThrow('shows no GPU 8');
   });
 
+  it("offers no other GPUs than its own CUDA_VISIBLE_DEVICES names: those are somebody else's", async () => {
+    vi.stubEnv('NVIDIA_SMI_HOST', '8xA100-SXM4');
+    const indices = async (cudaVisibleDevices: string, gpus?: number[]): Promise<number[]> =>
+      (await findDevices({...config, cudaVisibleDevices, gpus})).map(({index}) => index);
+    expect(await indices('1,GPU-7e6d')).toEqual([1, 3]);
+    expect(await indices('1,3', [3])).toEqual([3]);
+    await expect(indices('1', [0])).rejects.toThrow('it shows 8 of them, of which CUDA_VISIBLE_DEVICES=1 leaves 1 visible');
+    await expect(indices('9')).rejects.toThrow('CUDA_VISIBLE_DEVICES=9 names none of the 8 GPUs');
+    for (const none of ['', '-1']) expect((await findDevices({...config, cudaVisibleDevices: none})).map(({id}) => id)).toEqual(['cpu-0']);
+  });
+
   it('offers one CPU slot where there is no nvidia-smi, and as many as asked for', async () => {
     const absent = {...config, nvidiaSmi: '/nonexistent/nvidia-smi'};
     expect((await findDevices(absent)).map(({id, kind}) => ({id, kind}))).toEqual([{id: 'cpu-0', kind: 'cpu'}]);

@@ -2,6 +2,7 @@ import {execFile} from 'node:child_process';
 import {availableParallelism, cpus, totalmem} from 'node:os';
 import {promisify} from 'node:util';
 import type {Device} from '../../shared/observation.js';
+import {visibleGpus} from '../../shared/visibleGpus.js';
 import {GPU_QUERY, type Gpu, parseGpus, parseTopology, TOPOLOGY_QUERY} from './nvidiaSmi.js';
 
 export interface DeviceConfig {
@@ -9,6 +10,8 @@ export interface DeviceConfig {
   readonly nvidiaSmi: string;
   /** Offer only the GPUs of these indices; undefined: all. */
   readonly gpus?: readonly number[] | undefined;
+  /** The agent's own CUDA_VISIBLE_DEVICES, which nvidia-smi does not heed: other GPUs are other people's. */
+  readonly cudaVisibleDevices?: string | undefined;
   /** Offer so many CPU slots and no GPU; undefined: the GPUs, or one slot where there is none. */
   readonly cpuSlots: number | undefined;
   /** CPU threads of each device; undefined: an equal share of the machine's. */
@@ -27,14 +30,26 @@ export async function findDevices(config: DeviceConfig): Promise<Device[]> {
   if (config.cpuSlots !== undefined) return cpuSlots(config.cpuSlots, config.threadsPerDevice);
   const gpus = await run(config.nvidiaSmi, GPU_QUERY);
   if (gpus === undefined) return cpuSlots(1, config.threadsPerDevice);
+  const offered = chosen(parseGpus(gpus), config);
+  if (offered.length === 0) return cpuSlots(1, config.threadsPerDevice);
   const topology = (await run(config.nvidiaSmi, TOPOLOGY_QUERY)) ?? '';
-  return gpuDevices(chosen(parseGpus(gpus), config), parseTopology(topology), config.threadsPerDevice);
+  return gpuDevices(offered, parseTopology(topology), config.threadsPerDevice);
 }
 
-function chosen(gpus: readonly Gpu[], {gpus: wanted, nvidiaSmi}: DeviceConfig): readonly Gpu[] {
+/** None where CUDA_VISIBLE_DEVICES says so by being empty or -1. */
+function chosen(all: readonly Gpu[], {gpus: wanted, nvidiaSmi, cudaVisibleDevices}: DeviceConfig): readonly Gpu[] {
+  const gpus = visibleGpus(all, cudaVisibleDevices);
+  const variable = `CUDA_VISIBLE_DEVICES=${cudaVisibleDevices}`;
+  if (gpus.length === 0 && cudaVisibleDevices !== '' && cudaVisibleDevices !== '-1')
+    throw new DeviceDiscoveryError(
+      `${variable} names none of the ${all.length} GPUs that ${nvidiaSmi} shows. Correct it, or offer CPU slots with --cpu-slots.`,
+    );
   const missing = wanted?.filter(index => !gpus.some(gpu => gpu.index === index)) ?? [];
   if (missing.length > 0)
-    throw new DeviceDiscoveryError(`${nvidiaSmi} shows no GPU ${missing.join(', ')}, which --gpus names; it shows ${gpus.length} of them.`);
+    throw new DeviceDiscoveryError(
+      `${nvidiaSmi} shows no GPU ${missing.join(', ')}, which --gpus names; it shows ${all.length} of them` +
+        `${gpus.length < all.length ? `, of which ${variable} leaves ${gpus.length} visible` : ''}.`,
+    );
   return wanted === undefined ? gpus : gpus.filter(gpu => wanted.includes(gpu.index));
 }
 

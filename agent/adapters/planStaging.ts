@@ -1,4 +1,4 @@
-import {link, mkdir, readFile, rm} from 'node:fs/promises';
+import {mkdir, readFile, rm} from 'node:fs/promises';
 import {join} from 'node:path';
 import type {GenerationPlan} from '../../shared/attemptPlan.js';
 import {type CheckpointRecord, type FileDigest, isSafeRelativePath} from '../../shared/checkpoint.js';
@@ -11,6 +11,7 @@ import type {Log} from '../../shared/log.js';
 import {attemptKey, type StagedFiles} from '../core/localAttempt.js';
 import {type Staging, StagingFailedError} from '../ports.js';
 import {type Blob, type BlobCache, DigestMismatchError} from './blobCache.js';
+import {linkOrCopy} from './durableFiles.js';
 import {isWorthRepeating, retrying, withIdleLimit} from './retrying.js';
 
 export interface PlanStagingDeps {
@@ -79,7 +80,7 @@ export class PlanStaging implements Staging {
     for (const file of checkpoint.files) {
       if (!isSafeRelativePath(file.name) || file.name.includes('/')) throw badCheckpoint(checkpoint, `it names a file ${file.name}`);
       await this.ensureCheckpointFile(plan, checkpoint, file, signal);
-      await link(this.deps.cache.pathOf(file.sha256), join(resumeDir, file.name));
+      await linkOrCopy(this.deps.cache.pathOf(file.sha256), join(resumeDir, file.name));
     }
     return resumeDir;
   }

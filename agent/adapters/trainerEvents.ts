@@ -8,7 +8,7 @@ const MAX_EVENT_BYTES = 1024 * 1024;
 const SHOWN_BYTES = 1000;
 
 /** Reads a trainer's events to the end of the stream. What is not an event is told as such, and reading goes on. */
-export async function readTrainerEvents(stream: AsyncIterable<Uint8Array>, sink: RankSink): Promise<void> {
+export async function readTrainerEvents(stream: AsyncIterable<Uint8Array>, sink: Pick<RankSink, 'event' | 'badEvent'>): Promise<void> {
   for await (const {text, cut} of linesOf(stream, MAX_EVENT_BYTES)) {
     if (text === '') continue;
     const parsed = cut ? {ok: false as const, message: `longer than ${MAX_EVENT_BYTES} bytes`} : parseTrainerEvent(text);

@@ -5,7 +5,7 @@ import {access} from 'node:fs/promises';
 import type {Duplex, Readable} from 'node:stream';
 import {setTimeout as sleep} from 'node:timers/promises';
 import type {Clock} from '../../shared/clock.js';
-import type {TrainerCommand} from '../../shared/trainerContract.js';
+import type {TrainerCommand, TrainerEvent} from '../../shared/trainerContract.js';
 import {CONTROL_FD, EVENTS_FD, type RankLaunch, SPAWN_MARK} from '../core/launch.js';
 import {droppedNote, fullBucket, LOG_LIMIT, passLine} from '../core/logLimit.js';
 import type {ProcessExit} from '../core/observe.js';
@@ -39,18 +39,23 @@ export class TrainerProcesses implements Trainers {
       if (lastWords.length > LAST_WORDS) lastWords.shift();
       return sink.log(stream, line);
     };
+    const events = new HeldEvents(sink);
     const read = Promise.all([
-      readTrainerEvents(descriptor(child, EVENTS_FD), sink),
+      readTrainerEvents(descriptor(child, EVENTS_FD), events),
       this.readLog(child.stdout!, 'stdout', sink.log.bind(sink)),
       this.readLog(child.stderr!, 'stderr', stderrSink),
     ]);
     read.catch(() => {});
     const control = descriptor(child, CONTROL_FD);
     control.on('error', () => {});
-    const ended = endedOf(child, exited, read, launch).then(exit => ({exit, stderr: lastWords.join('\n')}));
-    await Promise.race([arrival(child), exited.then(exit => Promise.reject(new Error(earlyExit(exit))))]);
-    const pid = this.nursery.pidOf(child.pid!);
-    descriptor(child, ARRIVAL_FD).end('\n');
+    const arrived = descriptor(child, ARRIVAL_FD);
+    // Whoever said that he is in may be gone before he is answered.
+    arrived.on('error', () => {});
+    const ended = endedOf(child, exited, {read, events}, launch).then(exit => ({exit, stderr: lastWords.join('\n')}));
+    ended.catch(() => {});
+    await Promise.race([once(arrived, 'data'), exited.then(exit => Promise.reject(new Error(earlyExit(exit))))]);
+    const pid = await this.pidOf(child, ended);
+    arrived.end('\n');
     keepWrapperAwake(child, pid);
     return {
       pid,
@@ -58,6 +63,17 @@ export class TrainerProcesses implements Trainers {
       signal: signal => signalTrainer(child, pid, signal),
       command: (command: TrainerCommand) => void control.write(`${JSON.stringify(command)}\n`),
     };
+  }
+
+  /** A child whose pid cannot be told is ended, and gone when that is thrown: nobody else could. */
+  private async pidOf(child: ChildProcess, ended: Promise<unknown>): Promise<number> {
+    try {
+      return this.nursery.pidOf(child.pid!);
+    } catch (error) {
+      killGroup(child);
+      await ended;
+      throw error;
+    }
   }
 
   private async readLog(stream: Readable, name: 'stdout' | 'stderr', log: RankSink['log']): Promise<void> {
@@ -83,11 +99,6 @@ function descriptor(child: ChildProcess, fd: number): Duplex {
   return (child.stdio as unknown as readonly Duplex[])[fd]!;
 }
 
-/** Does not come where it ends without a word: that is told by the exit. */
-async function arrival(child: ChildProcess): Promise<void> {
-  await once(descriptor(child, ARRIVAL_FD), 'data');
-}
-
 function earlyExit(exit: ProcessExit): string {
   return exit.kind === 'spawnFailed' ? exit.message : `it ended before it began (${exit.kind === 'code' ? exit.code : exit.signal})`;
 }
@@ -103,15 +114,45 @@ function exitOf(child: ChildProcess): Promise<ProcessExit> {
 async function endedOf(
   child: ChildProcess,
   exited: Promise<ProcessExit>,
-  read: Promise<unknown>,
+  reading: {read: Promise<unknown>; events: HeldEvents},
   launch: RankLaunch,
 ): Promise<ProcessExit> {
   const exit = await exited;
   await endProcessesWithEnvironment(marksOf(launch));
-  await Promise.race([read, sleep(DRAIN_LIMIT_MS, undefined, {ref: false})]);
+  await drained(reading);
   for (const stream of child.stdio) stream?.destroy();
-  await read.catch(() => {});
+  await reading.read.catch(() => {});
   return exit;
+}
+
+/** Reads on for a while; while a sink holds the next word back, for as long as it takes. */
+async function drained({read, events}: {read: Promise<unknown>; events: HeldEvents}): Promise<void> {
+  const settled = read.catch(() => {});
+  let wasHeld: boolean;
+  do {
+    wasHeld = events.areHeld;
+    await Promise.race([settled, sleep(DRAIN_LIMIT_MS, undefined, {ref: false})]);
+  } while (wasHeld || events.areHeld);
+}
+
+/** Tells whether its sink is at an event: then no more are read because of the sink, not because of whoever holds the descriptor. */
+class HeldEvents implements Pick<RankSink, 'event' | 'badEvent'> {
+  private count = 0;
+
+  constructor(private readonly sink: RankSink) {}
+
+  get areHeld(): boolean {
+    return this.count > 0;
+  }
+
+  async event(event: TrainerEvent, json: string): Promise<void> {
+    this.count++;
+    await this.sink.event(event, json).finally(() => this.count--);
+  }
+
+  badEvent(line: string, message: string): Promise<void> {
+    return this.sink.badEvent(line, message);
+  }
 }
 
 /**
@@ -135,7 +176,15 @@ function marksOf({env}: RankLaunch): string[] {
 
 /** SIGTERM is for the trainer alone, which knows how to end; SIGKILL is for its whole group. Nothing is sent to a pid that was reaped. */
 function signalTrainer(child: ChildProcess, pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  if (isReaped(child)) return;
   signalProcess(pid, signal);
-  if (signal === 'SIGKILL') signalProcess(-child.pid, signal);
+  if (signal === 'SIGKILL') killGroup(child);
+}
+
+function killGroup(child: ChildProcess): void {
+  if (!isReaped(child)) signalProcess(-child.pid!, 'SIGKILL');
+}
+
+function isReaped(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }

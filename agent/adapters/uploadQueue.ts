@@ -1,9 +1,9 @@
-import {copyFile, link, mkdir, readdir, readFile, rm, stat} from 'node:fs/promises';
+import {mkdir, readdir, readFile, rm, stat} from 'node:fs/promises';
 import {join, sep} from 'node:path';
 import {z} from 'zod';
 import {checkpointManifestSchema, type FileDigest, fileDigestSchema, isSafeRelativePath} from '../../shared/checkpoint.js';
 import type {Upload} from '../ports.js';
-import {writeDurably} from './durableFiles.js';
+import {copyWhole, linkOrCopy, writeDurably} from './durableFiles.js';
 
 /**
  * What one attempt still has to upload, on disk: a record each, and links to the files as they were when they were announced, so that
@@ -109,8 +109,8 @@ export class UploadQueue {
   private async takeHold(source: string, file: FileDigest): Promise<void> {
     const target = this.pathOf(file);
     if ((await stat(target).catch(() => undefined)) !== undefined) return;
-    if (file.bytes <= COPIED_BYTES) await copyFile(source, target);
-    else await link(source, target);
+    if (file.bytes <= COPIED_BYTES) await copyWhole(source, target);
+    else await linkOrCopy(source, target);
   }
 }
 

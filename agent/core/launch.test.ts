@@ -42,6 +42,9 @@ const site: LaunchSite = {
     CUDA_VISIBLE_DEVICES: '0',
     TENFOLD_TLS_KEY: '/etc/tenfold/key.pem',
     AWS_SECRET_ACCESS_KEY: 'secret',
+    NVIDIA_API_KEY: 'secret',
+    NVIDIA_TF32_OVERRIDE: '0',
+    XDG_CACHE_HOME: '/var/cache/tenfold',
     LD_PRELOAD: '/evil.so',
   },
   folder: '/data/attempts/defects-s-7f3a.2.4711',
@@ -67,6 +70,8 @@ describe('launching the ranks of a node', () => {
       env: {
         HOME: '/var/lib/tenfold',
         NCCL_SOCKET_IFNAME: 'eth0',
+        NVIDIA_TF32_OVERRIDE: '0',
+        XDG_CACHE_HOME: '/var/cache/tenfold',
         PATH: '/usr/bin',
         RANK: '2',
         LOCAL_RANK: '1',

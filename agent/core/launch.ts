@@ -157,8 +157,12 @@ export class UnknownDeviceError extends Error {
   override readonly name = 'UnknownDeviceError';
 }
 
-const PASSED_ON: ReadonlySet<string> = new Set(['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH']);
-const PASSED_ON_PREFIXES = ['NCCL_', 'GLOO_', 'TORCH_', 'CUDA_', 'NVIDIA_'];
+const PASSED_ON: ReadonlySet<string> = new Set([
+  ...['PATH', 'HOME', 'XDG_CACHE_HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH'],
+  // By name: NVIDIA_ also begins names of keys for its services.
+  ...['NVIDIA_VISIBLE_DEVICES', 'NVIDIA_DRIVER_CAPABILITIES', 'NVIDIA_TF32_OVERRIDE'],
+]);
+const PASSED_ON_PREFIXES = ['NCCL_', 'GLOO_', 'TORCH_', 'CUDA_'];
 const NEVER_PASSED_ON: ReadonlySet<string> = new Set(['CUDA_VISIBLE_DEVICES']);
 
 /** What of the agent's environment a trainer may see: where things lie, and how the site tunes its transports. No secrets. */

@@ -12,7 +12,6 @@ import type {ApiParts} from './parts.js';
 const HOUR_MS = 3_600_000;
 const attempt: AttemptRecord = {
   number: 1,
-  ranks: [],
   createdAt: 0,
   runningAt: 0,
   endedAt: null,

@@ -20,13 +20,14 @@ function devices(model: string, topology: string): Device[] {
 }
 
 function offer(nodeId: string, free: readonly Device[], ports: readonly number[] = [7001]): Offer {
-  return {nodeId, address: `10.0.0.${nodeId}`, devices: free, ports};
+  return {nodeId, hostname: `host-${nodeId}`, address: `10.0.0.${nodeId}`, devices: free, ports};
 }
 
 /** `node: device device; node: …` in the order of rank, or what else came of it. */
 function place(count: number, offers: readonly Offer[]): string {
   const placing = placeGang(count, offers);
   if (placing.kind === 'noRoom') return `no room, ${placing.free} free`;
+  if (placing.kind === 'unreachable') return `${placing.nodeId} cannot be reached at ${placing.address}`;
   if (placing.kind === 'noPort') return `no port on ${placing.nodeId}`;
   const byNode = new Map<string, string[]>();
   for (const {nodeId, deviceId} of placing.gang.ranks) byNode.set(nodeId, [...(byNode.get(nodeId) ?? []), deviceId.replace('gpu-', '')]);
@@ -134,5 +135,21 @@ describe('ranks and rendezvous', () => {
 
   test('the order in which nodes are listed does not matter', () => {
     expect(place(3, [...three].reverse())).toBe(place(3, three));
+  });
+});
+
+describe('addresses that only their own host can reach', () => {
+  const reachable = [offer('1', only(a100x8, 0)), offer('2', only(a100x8, 0))];
+  const shutIn: Offer = {...offer('3', only(a100x8, 0, 1)), address: '127.0.0.1'};
+  const neighbour: Offer = {...offer('4', only(a100x8, 2)), hostname: 'host-3', address: '127.0.1.1'};
+
+  test.each([
+    ['a gang on that host alone may be there', 2, [reachable[0]!, shutIn], '3: 0 1'],
+    ['so may one over agents of one host', 3, [...reachable, shutIn, neighbour], '3: 0 1; 4: 2'],
+    ['one over several hosts keeps away from it', 2, [...reachable, {...shutIn, devices: only(a100x8, 0)}], '1: 0; 2: 0'],
+    ['where that will not do, the gang waits, and the node is named', 4, [...reachable, shutIn], '3 cannot be reached at 127.0.0.1'],
+    ['too few devices are too few', 5, [...reachable, shutIn], 'no room, 4 free'],
+  ])('%s', (_, count, offers, placed) => {
+    expect(place(count, offers)).toBe(placed);
   });
 });

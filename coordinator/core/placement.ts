@@ -1,6 +1,7 @@
 import type {AttemptPlan, GenerationPlan, RankPlacement} from '../../shared/attemptPlan.js';
 import type {Instant} from '../../shared/ids.js';
 import {activeAttempt} from '../../shared/job.js';
+import {isLoopback} from '../../shared/loopback.js';
 import type {Device, DeviceKind, NodeReport} from '../../shared/observation.js';
 import {remains} from './attempt.js';
 import {bestLinked, slowestLink} from './links.js';
@@ -16,6 +17,7 @@ import type {Policy, Snapshot} from './snapshot.js';
 /** What a node offers at the moment. */
 export interface Offer {
   readonly nodeId: string;
+  readonly hostname: string;
   readonly address: string;
   readonly devices: readonly Device[];
   /** Ports that may become a rendezvous. */
@@ -33,7 +35,9 @@ export type Placing =
   | {readonly kind: 'fits'; readonly gang: Gang}
   | {readonly kind: 'noRoom'; readonly free: number}
   /** There is room, but none of its nodes holds a port that rank 0 could listen on. */
-  | {readonly kind: 'noPort'; readonly nodeId: string};
+  | {readonly kind: 'noPort'; readonly nodeId: string}
+  /** There is room, but over several hosts, of which none but itself reaches this node. */
+  | {readonly kind: 'unreachable'; readonly nodeId: string; readonly address: string};
 
 /** Of nodes by whose fault attempts of the job ended, the numbers of those attempts. */
 type Failures = ReadonlyMap<string, readonly number[]>;
@@ -66,8 +70,9 @@ function explainFailures(failures: Failures, offers: readonly Offer[], rest: rea
 }
 
 function placeOn(count: number, offers: readonly Offer[]): Placing {
-  const shares = chooseShares(count, offers);
-  if (shares === undefined) return {kind: 'noRoom', free: devicesIn(offers)};
+  const possible = reachableGroups(offers).map(group => chooseShares(count, group));
+  const shares = possible.filter(each => each !== undefined).sort((a, b) => a.length - b.length)[0];
+  if (shares === undefined) return whyNowhere(count, offers);
   const ordered = rankOrder(shares);
   const head = ordered[0]!.offer;
   if (head.ports.length === 0) return {kind: 'noPort', nodeId: head.nodeId};
@@ -90,6 +95,25 @@ export function withoutGang(offers: readonly Offer[], gang: Gang): Offer[] {
 
 export function devicesIn(offers: readonly Offer[]): number {
   return offers.reduce((sum, offer) => sum + offer.devices.length, 0);
+}
+
+function whyNowhere(count: number, offers: readonly Offer[]): Placing {
+  const shutIn = devicesIn(offers) < count ? undefined : offers.find(isShutIn);
+  if (shutIn === undefined) return {kind: 'noRoom', free: devicesIn(offers)};
+  return {kind: 'unreachable', nodeId: shutIn.nodeId, address: shutIn.address};
+}
+
+/** Nodes whose ranks can all reach each other: a loopback address means another host on each host. */
+function reachableGroups(offers: readonly Offer[]): (readonly Offer[])[] {
+  const shutIn = offers.filter(isShutIn);
+  if (shutIn.length === 0) return [offers];
+  const hosts = [...new Set(shutIn.map(({hostname}) => hostname))];
+  return [offers.filter(offer => !isShutIn(offer)), ...hosts.map(host => offers.filter(({hostname}) => hostname === host))];
+}
+
+/** Whether other hosts cannot reach the node. */
+function isShutIn({address, devices}: Offer): boolean {
+  return devices.length > 0 && isLoopback(address);
 }
 
 /** How many devices of which node. */
@@ -176,12 +200,22 @@ export function countDevices(count: number, kind: DeviceKind): string {
 
 /**
  * What jobs of this cluster run on. CPU slots stand in for GPUs only where no node has one: a job that waits for a GPU should not find
- * itself on a CPU, a hundred times slower, because all GPUs are taken. Lost nodes do not count, for records of nodes stay for ever: one
- * that once had a GPU would keep all jobs from the CPU slots that are left.
+ * itself on a CPU, a hundred times slower, because all GPUs are taken, or their hosts start anew. But records of nodes stay for ever, so
+ * those that stay away count no longer: one that once had a GPU would keep all jobs from the CPU slots that are left.
  */
 export function clusterKind(snapshot: Snapshot, now: Instant, policy: Policy): DeviceKind {
+  if (lostGpuNodes(snapshot, now, policy).length > 0) return 'cuda';
   const all = notLost(snapshot, now, policy).flatMap(([, {record}]) => record.devices);
   return all.length === 0 || all.some(device => device.kind === 'cuda') ? 'cuda' : 'cpu';
+}
+
+/** Nodes with GPUs that are lost, but may come back soon. */
+export function lostGpuNodes(snapshot: Snapshot, now: Instant, policy: Policy): string[] {
+  return [...snapshot.nodes]
+    .filter(([, view]) => presence(view, now, policy).kind === 'lost' && now < view.lastSeenAt + policy.gpuReturnMs)
+    .filter(([, {record}]) => record.devices.some(device => device.kind === 'cuda'))
+    .map(([nodeId]) => nodeId)
+    .sort();
 }
 
 /** Everything that the nodes not lost would offer if nothing ran: what a gang may hope for. */
@@ -189,6 +223,7 @@ export function capacity(snapshot: Snapshot, now: Instant, policy: Policy): Offe
   const kind = clusterKind(snapshot, now, policy);
   return notLost(snapshot, now, policy).map(([nodeId, {record}]) => ({
     nodeId,
+    hostname: record.hostname,
     address: record.address,
     devices: record.devices.filter(device => device.kind === kind),
     ports: [],

@@ -2,7 +2,19 @@ import type {GenerationPlan} from '../../shared/attemptPlan.js';
 import type {Instant} from '../../shared/ids.js';
 import type {JobRecord} from '../../shared/job.js';
 import {remains} from './attempt.js';
-import {capacity, clusterKind, countDevices, devicesIn, freeOffers, type Gang, type Offer, placeGang, withoutGang} from './placement.js';
+import {
+  capacity,
+  clusterKind,
+  countDevices,
+  devicesIn,
+  freeOffers,
+  type Gang,
+  lostGpuNodes,
+  type Offer,
+  type Placing,
+  placeGang,
+  withoutGang,
+} from './placement.js';
 import {earliest, presence} from './presence.js';
 import {endedAttempts, failuresByNode, fruitlessInARow, mayRestart, restartDueAt} from './restart.js';
 import type {Policy, Snapshot} from './snapshot.js';
@@ -46,6 +58,7 @@ export type ReasonCode =
   | 'not_enough_free'
   | 'node_silent'
   | 'no_rendezvous_port'
+  | 'unreachable_address'
   | 'behind'
   /** Of an attempt under way: fetching, or files still to be uploaded at its end. */
   | 'staging'
@@ -135,7 +148,8 @@ const STEP_ASIDE: ReadonlySet<ReasonCode> = new Set<ReasonCode>([
 
 /** Whether the jobs behind `job` must wait for it. */
 function holdsItsPlace(job: JobRecord, reasons: readonly Reason[], whole: readonly Offer[]): boolean {
-  if (devicesIn(whole) < job.spec.resources.gpus) return false;
+  const {kind} = placeGang(job.spec.resources.gpus, whole);
+  if (kind === 'noRoom' || kind === 'unreachable') return false;
   return !reasons.some(reason => STEP_ASIDE.has(reason.code));
 }
 
@@ -174,7 +188,12 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
   const kind = clusterKind(snapshot, now, policy);
   const needs = `needs ${countDevices(job.spec.resources.gpus, kind)}`;
   if (devicesIn(whole) < job.spec.resources.gpus)
-    return [{code: 'cluster_too_small', message: `${needs}, the connected nodes have ${devicesIn(whole)}`}];
+    return [
+      {code: 'cluster_too_small', message: `${needs}, the connected nodes have ${devicesIn(whole)}${lostGpus(snapshot, now, policy)}`},
+    ];
+  const hope = placeGang(job.spec.resources.gpus, whole);
+  if (hope.kind === 'unreachable') return [unreachableReason(needs, hope)];
+  if (placing.kind === 'unreachable') return [unreachableReason(needs, placing)];
   const silent = whole.filter(offer => presence(snapshot.nodes.get(offer.nodeId), now, policy).kind === 'silent');
   return [
     {code: 'not_enough_free', message: `${needs}, ${placing.free} free`},
@@ -183,6 +202,16 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
       message: `node ${offer.nodeId} with ${countDevices(offer.devices.length, kind)} is not connected`,
     })),
   ];
+}
+
+function lostGpus(snapshot: Snapshot, now: Instant, policy: Policy): string {
+  const lost = lostGpuNodes(snapshot, now, policy);
+  return lost.length === 0 ? '' : `; ${lost.join(', ')} with GPUs ${lost.length === 1 ? 'is' : 'are'} lost`;
+}
+
+function unreachableReason(needs: string, {nodeId, address}: Extract<Placing, {kind: 'unreachable'}>): Reason {
+  const why = `node ${nodeId} has the address ${address}, which no other host can reach`;
+  return {code: 'unreachable_address', message: `${needs} on several hosts, but ${why}: start its agent with --node-address`};
 }
 
 function behindReason(blocker: JobRecord, {snapshot, now, policy}: Circumstances): Reason {

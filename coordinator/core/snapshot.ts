@@ -42,6 +42,8 @@ export interface Snapshot {
 export interface Policy {
   /** How long a node may be silent before its attempts are given up. */
   readonly nodeTimeoutMs: number;
+  /** How long after a GPU host was last heard of its jobs still wait for a GPU, instead of going to the CPU slots that are left. */
+  readonly gpuReturnMs: number;
   /** How long a rank that lost its peer waits for the report that says what befell the peer. Longer than it takes to notice a dead link. */
   readonly echoGraceMs: number;
   /** How long a new plan may be on its way to an agent: until then its absence from a report proves nothing. */
@@ -50,7 +52,13 @@ export interface Policy {
   readonly finalUploadsMs: number;
 }
 
-export const DEFAULT_POLICY: Policy = {nodeTimeoutMs: 30_000, echoGraceMs: 3_500, planDeliveryMs: 1_000, finalUploadsMs: 30_000};
+export const DEFAULT_POLICY: Policy = {
+  nodeTimeoutMs: 30_000,
+  gpuReturnMs: 600_000,
+  echoGraceMs: 3_500,
+  planDeliveryMs: 1_000,
+  finalUploadsMs: 30_000,
+};
 
 /**
  * One change that the leader shall make, with the reason for it. Each is one transaction, guarded by the job's `modRevision`, so that a

@@ -10,12 +10,13 @@ export interface DemoArguments {
 }
 
 /** On two cores without a GPU these end in a few minutes. Whatever the user gives wins. */
-const DEFAULT_WORDS = ['model=yolov8n', 'epochs=12', 'imgsz=160', 'batch=16', 'gpus=2', 'close_mosaic=3'];
+const DEFAULT_WORDS = ['model=yolov8n', 'epochs=12', 'imgsz=160', 'batch=16', 'close_mosaic=3'];
 
 export const DEMO_HELP = `npm run demo [-- [--data data.yaml] [--out folder] [key=value …]]
 
 Trains YOLOv8n on two agents of this machine: a private etcd, a coordinator, two agents with one device each, and a
-trainer process a device that exchange gradients. Without --data it trains on scenes made of Debian's Fashion-MNIST.
+trainer process a device that exchange gradients; on a machine with one GPU, one of each. Without --data it trains on
+scenes made of Debian's Fashion-MNIST.
 
   npm run demo
   npm run demo -- --data path/to/data.yaml model=yolov8s epochs=5 imgsz=320 batch=16
@@ -23,8 +24,22 @@ trainer process a device that exchange gradients. Without --data it trains on sc
   --data data.yaml   a YOLO data set of your own
   --out folder       where the results go (default: tenfold-run/ and the job's name)
   key=value          as in \`tenfold submit\`; the demo's own are ${DEFAULT_WORDS.join(' ')}
+                     gpus=2 (gpus=1 on a machine with one GPU)
 
 Ctrl-C stops everything and leaves nothing behind but the demo's pictures, which the next run finds again.`;
+
+/** The cluster that a machine with so many GPUs can show: one agent a device. */
+export interface DemoCluster {
+  readonly agents: number;
+  /** What `tenfold up` is told of it. */
+  readonly upFlags: readonly string[];
+}
+
+export function demoCluster(gpus: number): DemoCluster {
+  if (gpus === 0) return {agents: 2, upFlags: ['--agents', '2', '--cpu-slots', '1']};
+  const agents = Math.min(2, gpus);
+  return {agents, upFlags: ['--agents', String(agents)]};
+}
 
 /** Parses the demo's arguments. Throws with what to do when one is not known. */
 export function parseArguments(args: readonly string[]): DemoArguments {

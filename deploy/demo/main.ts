@@ -4,6 +4,7 @@ import {Cli, type Clients, type Output} from '../../coordinator/cli/cli.js';
 import {assembleSpec} from '../../coordinator/cli/jobFile.js';
 import {LivePainter} from '../../coordinator/cli/render/livePainter.js';
 import {run} from '../../coordinator/cli/run.js';
+import {gpusOfMachine} from '../../coordinator/cli/up/gpusOfMachine.js';
 import {readUpStatus} from '../../coordinator/cli/up/upStatus.js';
 import {watchJob} from '../../coordinator/cli/watch/watchJob.js';
 import {systemClock} from '../../shared/clock.js';
@@ -11,7 +12,7 @@ import type {Job} from '../../shared/gen/tenfold/v1/job.js';
 import {type JobSpec, parseJobSpec} from '../../shared/jobSpec.js';
 import {packageRoot} from '../../shared/packageRoot.js';
 import {jobSpecToProto} from '../../shared/wire/job.js';
-import {DEMO_HELP, type DemoArguments, parseArguments} from './arguments.js';
+import {DEMO_HELP, type DemoArguments, type DemoCluster, demoCluster, parseArguments} from './arguments.js';
 import {makeDemoDataset} from './dataset.js';
 
 /**
@@ -43,11 +44,12 @@ async function demo(asked: DemoArguments): Promise<number> {
     return 0;
   }
   const data = asked.data === undefined ? await scenes() : path.resolve(process.env.INIT_CWD ?? process.cwd(), asked.data);
-  const spec = specOf([`data=${data}`, ...asked.words]);
-  return withCluster(async address => {
+  const cluster = demoCluster((await gpusOfMachine()).length);
+  const spec = specOf([`data=${data}`, `gpus=${cluster.agents}`, ...asked.words]);
+  return withCluster(cluster, async address => {
     const cli = new Cli({out: process.stdout, err: process.stderr, env: process.env, cwd: process.cwd(), signal: stop.signal});
     try {
-      return await train(cli, cli.connect({address}), spec, asked);
+      return await train(cli, cli.connect({address}), spec, cluster, asked);
     } finally {
       cli.close();
     }
@@ -81,13 +83,14 @@ function specOf(words: readonly string[]): JobSpec {
   throw new Error(`the job's spec is wrong\n${parsed.problems.map(({path: where, message}) => `  ${where}: ${message}`).join('\n')}`);
 }
 
-/** Runs `use` with a cluster of two agents, which is stopped and removed afterwards, whatever happens. */
-async function withCluster(use: (address: string) => Promise<number>): Promise<number> {
+/** Runs `use` with a cluster, which is stopped and removed afterwards, whatever happens. */
+async function withCluster({upFlags}: DemoCluster, use: (address: string) => Promise<number>): Promise<number> {
+  await mkdir(CACHE, {recursive: true});
   const dataDir = await mkdtemp(path.join(CACHE, 'cluster-'));
   const stopUp = new AbortController();
   const said: string[] = [];
   const sink: Output = {write: text => said.push(text)};
-  const args = ['up', '--agents', '2', '--data-dir', dataDir, '--drain', '0s'];
+  const args = ['up', ...upFlags, '--data-dir', dataDir, '--drain', '0s'];
   let isOver = false;
   const up = run(args, {out: sink, err: sink, env: process.env, cwd: process.cwd(), signal: stopUp.signal}).finally(() => {
     isOver = true;
@@ -106,11 +109,11 @@ async function withCluster(use: (address: string) => Promise<number>): Promise<n
   }
 }
 
-async function train(cli: Cli, clients: Clients, spec: JobSpec, asked: DemoArguments): Promise<number> {
+async function train(cli: Cli, clients: Clients, spec: JobSpec, {agents}: DemoCluster, asked: DemoArguments): Promise<number> {
   const {style} = cli;
   cli.note(
     '',
-    `  ${style.bold('Tenfold')} trains ${spec.model.arch} on two agents of this machine. ${style.dim('Ctrl-C stops it and leaves nothing behind.')}`,
+    `  ${style.bold('Tenfold')} trains ${spec.model.arch} on ${agents === 1 ? 'one agent' : 'two agents'} of this machine. ${style.dim('Ctrl-C stops it and leaves nothing behind.')}`,
   );
   cli.note(`  ${style.dim(`another terminal can look on: npx tenfold ps · npx tenfold node ls   (at ${cli.address})`)}`, '');
   const job = await clients.jobs.createJob({spec: jobSpecToProto(spec), requestId: `demo-${process.pid}-${Date.now()}`});

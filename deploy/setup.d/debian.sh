@@ -30,6 +30,7 @@ END
 
 install_debian_packages() {
   local missing
+  end_interrupted_installation
   mapfile -t missing < <(missing_debian_packages)
   if [ "${#missing[@]}" -eq 0 ]; then
     ready 'Debian packages' "all $(debian_packages | wc -w) are there"
@@ -67,41 +68,51 @@ become_root() {
 # Debian's etcd-server starts and enables a system-wide etcd on its default ports. Nobody asked for that here: it is kept from
 # starting while apt works, and disabled afterwards, but only if it is this run that brings it.
 apt_install() {
-  local brings_etcd=''
-  [[ " $* " != *' etcd-server '* ]] || brings_etcd=yes
-  export DEBIAN_FRONTEND=noninteractive
-  apt_get update || echo 'apt-get update failed; trying with the lists that are there'
-  [ -z "$brings_etcd" ] || forbid_etcd_start
+  update_package_lists || echo 'apt-get update failed; trying with the lists that are there'
+  if [[ " $* " == *' etcd-server '* ]]; then
+    trap leave_no_etcd EXIT # work runs this in a subshell: the trap fires when apt is through, fails, or is interrupted
+    forbid_etcd_start
+  fi
   apt_get install --yes --no-install-recommends "$@"
-  [ -z "$brings_etcd" ] || disable_etcd_service
 }
 
-# apt-get with a wait for whoever holds its locks (a fresh machine's unattended upgrades).
-apt_get() {
-  local tries=0
-  until "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; do
-    # The lock on the package lists is one that apt itself does not wait for.
-    [ "$1" = update ] && lists_are_locked && [ $((++tries)) -le 60 ] || return 1
+# In English, since what it says is looked at. It waits for whoever holds dpkg's lock (a fresh machine's unattended upgrades).
+apt_get() { "${as_root[@]}" env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
+
+# The lock on the package lists is one that apt itself does not wait for.
+update_package_lists() {
+  local said waited=0
+  until said=$(apt_get update 2>&1); do
+    echo "$said"
+    [[ $said == *'Could not get lock'* && $waited -lt 300 ]] || return 1
+    [ "$waited" -gt 0 ] || meanwhile 'another apt holds the package lists: waiting for it, at most 5 minutes'
     sleep 5
+    waited=$((waited + 5))
   done
+  echo "$said"
 }
-
-lists_are_locked() { ! "${as_root[@]}" flock --nonblock /var/lib/apt/lists/lock true; }
 
 policy=/usr/sbin/policy-rc.d
+policy_mark='# Written by Tenfold while it installs etcd-server, removed afterwards.'
 
 # https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt: 101 forbids the action. A policy that is there already
 # is the machine owner's, and stays.
 forbid_etcd_start() {
   [ ! -e "$policy" ] || return 0
-  trap '"${as_root[@]}" rm -f "$policy"' EXIT # work runs this in a subshell: the trap fires when apt is through, or fails
-  "${as_root[@]}" tee "$policy" >/dev/null <<'END'
+  "${as_root[@]}" tee "$policy" >/dev/null <<END
 #!/bin/sh
-# Written by Tenfold while it installs etcd-server, removed afterwards.
-[ "$1" != etcd ] || exit 101
+$policy_mark
+[ "\$1" != etcd ] || exit 101
 END
   "${as_root[@]}" chmod 755 "$policy"
 }
+
+leave_no_etcd() {
+  disable_etcd_service
+  ! is_own_policy || "${as_root[@]}" rm -f "$policy"
+}
+
+is_own_policy() { grep -qsxF "$policy_mark" "$policy"; }
 
 disable_etcd_service() {
   if command -v systemctl >/dev/null; then
@@ -110,6 +121,19 @@ disable_etcd_service() {
   elif command -v update-rc.d >/dev/null; then
     "${as_root[@]}" update-rc.d etcd disable || true
   fi
+}
+
+# A setup that was killed while apt worked could not clear up after itself.
+end_interrupted_installation() {
+  is_own_policy || return 0
+  if [ "$(id -u)" -ne 0 ]; then
+    if ! sudo -n true 2>/dev/null; then
+      note "a setup that was killed left $policy behind, and maybe an etcd service: sudo rm $policy; sudo systemctl disable --now etcd"
+      return
+    fi
+    as_root=(sudo)
+  fi
+  leave_no_etcd >>"$setup_log" 2>&1
 }
 
 shortened() { if [ "${#1}" -le 72 ]; then echo "$1"; else echo "${1:0:71}…"; fi; }

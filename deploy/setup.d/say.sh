@@ -12,6 +12,7 @@ fi
 
 # begin [WHAT]
 begin() {
+  exec {screen}>&1
   began=$EPOCHREALTIME
   : >"$setup_log"
   trap stop_spinner EXIT
@@ -25,6 +26,12 @@ ready() { printf '  %s✓%s %-16s %s\n' "$green" "$plain" "$1" "$2"; }
 
 # note TEXT: a remark that belongs to the step above it.
 note() { printf '    %-16s %s%s%s\n' '' "$dim" "$1" "$plain"; }
+
+# meanwhile TEXT: a remark of a step that is under way, whose output goes to the log.
+meanwhile() {
+  [ -z "$on_terminal" ] || printf '\r\e[K' >&"$screen"
+  note "$1" >&"$screen"
+}
 
 # work STEP WHY HINT COMMAND...: runs the command with its output in the log. HINT says what to do should it fail.
 work() {

@@ -5,8 +5,9 @@ memory_per_compiler_mb=1500 # a file that includes LibTorch's headers
 
 build_trainer() {
   local sources
+  # The CUDA build may come to lie where the CPU's was, with the same version.
   # shellcheck disable=SC2154 # libtorch.sh sets libtorch
-  sources="$(trainer_digest) $libtorch $(version_of_libtorch "$libtorch")"
+  sources="$(trainer_digest) $libtorch $(version_of_libtorch "$libtorch") $(build_of_libtorch "$libtorch")"
   if stamped "$trainer_build/.tenfold-setup" "$sources" "$trainer_build/tenfold-trainer"; then
     ready 'Trainer' "$trainer_build/tenfold-trainer is up to date"
     return

@@ -163,6 +163,25 @@ test('LibTorch: where pip finds none, setup says what to do', async () => {
   expect(said).toMatch(/\(exit 1\)[\s\S]*What to do:.*TENFOLD_TORCH_INDEX/);
 });
 
+test('the trainer is built once, and anew for another source and for the CUDA LibTorch that took the place of the CPU one', async () => {
+  const torch = await fakeLibtorch('torch', '2.13.0');
+  await mkdir(path.join(folder, 'agent/trainer'), {recursive: true});
+  await writeFile(path.join(folder, 'agent/trainer/main.cpp'), 'int main() {}\n');
+  await standIn('cmake', 'mkdir -p agent/trainer/build; [ "$1" != --build ] || touch agent/trainer/build/tenfold-trainer');
+  const builds = async (): Promise<number> => {
+    const {status} = await shell(`libtorch=${torch}; build_trainer`);
+    expect(status).toBe(0);
+    return (await calls()).filter(call => call.startsWith('cmake --build')).length;
+  };
+  expect(await builds()).toBe(1);
+  expect(await builds()).toBe(1);
+  await writeFile(path.join(torch, 'lib/libtorch_cuda.so'), '');
+  expect(await builds()).toBe(2);
+  expect(await builds()).toBe(2);
+  await writeFile(path.join(folder, 'agent/trainer/main.cpp'), 'int main() { return 1; }\n');
+  expect(await builds()).toBe(3);
+});
+
 const APT = `policy="$PWD/policy-rc.d"; as_root=(); apt_install`;
 
 test('apt: etcd cannot start while its package is installed, is disabled afterwards, and no policy stays behind', async () => {
@@ -182,6 +201,51 @@ test('apt: the policy goes even when the installation fails', async () => {
   await standIn('apt-get', 'case "$*" in *install*) exit 100 ;; esac');
   expect((await shell(`(${APT} etcd-server)`)).status).not.toBe(0);
   expect((await shell('test ! -e policy-rc.d')).status).toBe(0);
+});
+
+test('apt: an installation that is interrupted leaves neither a policy nor an enabled etcd', async () => {
+  await standIn('systemctl');
+  await standIn('apt-get', 'case "$*" in *install*) kill -TERM $PPID ;; esac');
+  expect((await shell(`(${APT} etcd-server)`)).status).not.toBe(0);
+  expect((await shell('test ! -e policy-rc.d')).status).toBe(0);
+  expect(await calls()).toContain('systemctl disable etcd.service');
+});
+
+test('apt: what a killed setup left behind, the next one clears away', async () => {
+  await standIn('id', 'echo 0');
+  await standIn('systemctl');
+  await standIn('apt-get', 'case "$*" in *install*) kill -KILL $PPID ;; esac');
+  await shell(`(${APT} etcd-server)`);
+  expect((await shell('test -e policy-rc.d')).status).toBe(0);
+  await standIn('dpkg-query', `for package in $(source ${PARTS}/debian.sh; debian_packages); do echo "installed $package"; done`);
+  const {status, said} = await shell('policy="$PWD/policy-rc.d"; install_debian_packages; test ! -e policy-rc.d && echo removed');
+  expect([status, said.includes('removed')]).toEqual([0, true]);
+  expect(await calls()).toContain('systemctl disable etcd.service');
+});
+
+test('apt: while another apt holds the package lists setup waits, and says so once', async () => {
+  const tries = '$(grep -c "apt-get .* update" calls.txt)';
+  await standIn(
+    'apt-get',
+    `[ "$LC_ALL" = C ] || exit 9
+     case "$*" in *update*) [ ${tries} -gt 3 ] || { echo "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)" >&2; exit 100; } ;; esac`,
+  );
+  const {status, said} = await shell(`sleep() { :; }; (${APT} cmake)`);
+  expect(status).toBe(0);
+  expect(said.match(/another apt holds the package lists/g)).toHaveLength(1);
+  expect(said).not.toContain('update failed');
+  expect((await calls()).filter(call => call.startsWith('apt-get')).map(call => call.split(' ')[4])).toEqual([
+    'update',
+    'update',
+    'update',
+    'update',
+    'install',
+  ]);
+
+  await writeFile(path.join(folder, 'calls.txt'), '');
+  await standIn('apt-get', 'case "$*" in *update*) echo "E: Could not get lock" >&2; exit 100 ;; esac');
+  expect((await shell(`sleep() { :; }; (${APT} cmake)`)).said).toContain('update failed; trying with the lists that are there');
+  expect((await calls()).filter(call => call.includes(' update'))).toHaveLength(61);
 });
 
 test("apt: a machine's own policy, and an etcd that was there before, are left alone", async () => {

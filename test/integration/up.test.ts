@@ -46,7 +46,17 @@ describe('tenfold up', () => {
       await killAndWait(own.status().pid);
       await waitUntil('no process of it is left', async () => (await processesWith(own.folder)).length === 0);
       const lines: string[] = [];
-      const again = own.cli('up', '--agents', '1', '--data-dir', path.join(own.folder, 'data'), '--port', own.address.split(':')[1]!);
+      const again = own.cli(
+        'up',
+        '--agents',
+        '1',
+        '--cpu-slots',
+        '1',
+        '--data-dir',
+        path.join(own.folder, 'data'),
+        '--port',
+        own.address.split(':')[1]!,
+      );
       again.then(({stderr}) => lines.push(stderr));
       await waitUntil('it is up again', async () => {
         const {nodes} = await own.nodes.listNodes({}).catch(() => ({nodes: []}));

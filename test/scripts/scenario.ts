@@ -101,11 +101,10 @@ export class Scenario {
   }
 
   private addNodes(options: Map<string, string>): string[] {
-    const kind = (options.get('kind') ?? 'cuda') as DeviceKind;
-    for (const [nodeId, count] of options) {
-      if (nodeId === 'kind') continue;
-      const devices = Array.from({length: Number(count)}, (_, index) => device(kind, index));
-      const record = {nodeId, hostname: nodeId, agentVersion: '1', address: `host-${nodeId}`, devices};
+    const {kind = 'cuda', address, ...counts} = Object.fromEntries(options);
+    for (const [nodeId, count] of Object.entries(counts)) {
+      const devices = Array.from({length: Number(count)}, (_, index) => device(kind as DeviceKind, index));
+      const record = {nodeId, hostname: nodeId, agentVersion: '1', address: address ?? `host-${nodeId}`, devices};
       const report = {attempts: [], rendezvousPorts: [7001, 7002]};
       this.nodes.set(nodeId, {record, connected: true, lastSeenAt: this.instant(), report, exitsSeenAt: new Map()});
     }

@@ -43,7 +43,7 @@ export interface ClusterOptions {
   readonly agents?: number;
 }
 
-/** Starts `tenfold up` from the compiled code, with data, settings and runtime folders of its own. */
+/** Starts `tenfold up` from the compiled code, its agents with a CPU slot each also where there are GPUs, with data, settings and runtime folders of its own. */
 export async function startCluster({agents = 2}: ClusterOptions = {}): Promise<Cluster> {
   await buildOnce();
   const folder = mkdtempSync(path.join(tmpdir(), 'tenfold-cluster-'));
@@ -64,7 +64,10 @@ export async function startCluster({agents = 2}: ClusterOptions = {}): Promise<C
   const port = await freePort();
   const up = spawn(
     process.execPath,
-    [cli, 'up', '--agents', String(agents), '--data-dir', dataDir, '--port', String(port), '--threads-per-device', '1'],
+    [
+      ...[cli, 'up', '--agents', String(agents), '--data-dir', dataDir, '--port', String(port)],
+      ...['--cpu-slots', '1', '--threads-per-device', '1'],
+    ],
     {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -10,19 +10,20 @@ export interface AgentShare {
   readonly threadsPerDevice: number;
 }
 
-/** Shares a machine out to the agents, so that no device is offered twice. Pure. */
+/** Shares a machine out to the agents, so that no device is offered twice; `gpus` are the indices of its GPUs. Pure. */
 export function agentShares(
   config: Pick<UpConfig, 'agents' | 'cpuSlots' | 'threadsPerDevice'>,
-  machine: {gpus: number; cores: number},
+  machine: {gpus: readonly number[]; cores: number},
 ): AgentShare[] {
   const {agents, cpuSlots} = config;
-  const useGpus = cpuSlots === undefined && machine.gpus > 0;
-  if (useGpus && agents > machine.gpus)
+  const count = machine.gpus.length;
+  const useGpus = cpuSlots === undefined && count > 0;
+  if (useGpus && agents > count)
     throw usageFailure(
-      `--agents ${agents} on a machine with ${machine.gpus} GPU${machine.gpus === 1 ? '' : 's'}: each agent needs one of its own`,
-      `give --agents ${machine.gpus}, or --cpu-slots 1 to train on the CPU`,
+      `--agents ${agents} on a machine with ${count} GPU${count === 1 ? '' : 's'}: each agent needs one of its own`,
+      `give --agents ${count}, or --cpu-slots 1 to train on the CPU`,
     );
-  const devices = useGpus ? machine.gpus : agents * (cpuSlots ?? 1);
+  const devices = useGpus ? count : agents * (cpuSlots ?? 1);
   const threadsPerDevice = config.threadsPerDevice ?? Math.max(1, Math.floor(machine.cores / Math.max(1, devices)));
   return Array.from({length: agents}, (_, index) => ({
     nodeId: `local-${index + 1}`,
@@ -33,8 +34,6 @@ export function agentShares(
 }
 
 /** Neighbours stay together: they are more likely to be linked. */
-function evenShare(total: number, parts: number, index: number): number[] {
-  const start = Math.floor((total * index) / parts);
-  const end = Math.floor((total * (index + 1)) / parts);
-  return Array.from({length: end - start}, (_, offset) => start + offset);
+function evenShare(gpus: readonly number[], parts: number, index: number): readonly number[] {
+  return gpus.slice(Math.floor((gpus.length * index) / parts), Math.floor((gpus.length * (index + 1)) / parts));
 }

@@ -17,6 +17,7 @@ import {EXIT} from '../exitCodes.js';
 import {CommandFailure} from '../failure.js';
 import {type AgentShare, agentShares} from './agentShares.js';
 import {Child} from './child.js';
+import {gpusOfMachine} from './gpusOfMachine.js';
 import {summaryLines} from './summary.js';
 import type {UpConfig} from './upConfig.js';
 import {leftovers, readUpStatus, removeFile, type UpStatus, upStatusPath, writeJson} from './upStatus.js';
@@ -34,7 +35,7 @@ const STOP_AGENT_MS = 8000;
  */
 export async function runUp(cli: Cli, config: UpConfig, folders: Folders): Promise<void> {
   await waitForLeftovers(cli, config.dataDir);
-  const shares = agentShares(config, {gpus: await countGpus(config), cores: availableParallelism()});
+  const shares = agentShares(config, {gpus: config.cpuSlots === undefined ? await gpusOfMachine() : [], cores: availableParallelism()});
   const logs = path.join(config.dataDir, 'logs');
   await mkdir(logs, {recursive: true, mode: 0o700});
   const up = new Up(cli, config, logs, folders);
@@ -210,17 +211,6 @@ async function waitForLeftovers(cli: Cli, dataDir: string): Promise<void> {
         'end them with kill -9',
       );
     await systemClock.sleep(50, cli.signal);
-  }
-}
-
-async function countGpus({cpuSlots}: UpConfig): Promise<number> {
-  if (cpuSlots !== undefined) return 0;
-  try {
-    const {stdout} = await promisify(execFile)(process.env.TENFOLD_NVIDIA_SMI || 'nvidia-smi', ['--list-gpus'], {timeout: 20_000});
-    return stdout.split('\n').filter(line => line.startsWith('GPU ')).length;
-  } catch {
-    // No such program, or a broken driver: the agents look again, and tell.
-    return 0;
   }
 }
 

@@ -2,7 +2,7 @@ import {type ChildProcess, spawn} from 'node:child_process';
 import {chmod, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {afterEach, beforeAll, beforeEach, describe, expect, it} from 'vitest';
+import {afterEach, beforeAll, beforeEach, describe, expect, it, vi} from 'vitest';
 import {Nursery} from '../../../agent/adapters/nursery.js';
 import {endProcessesWithEnvironment, processesWithEnvironment, processState} from '../../../agent/adapters/processTree.js';
 import {TrainerProcesses} from '../../../agent/adapters/trainerProcess.js';
@@ -159,11 +159,49 @@ describe('a trainer process', () => {
     expect(Math.max(...heard.lines.map(line => line.length))).toBeLessThan(8300);
   });
 
+  it('is heard to the end, however long its events are held back after its own', async () => {
+    const heard = new Heard();
+    let goOn = (): void => {};
+    const held = new Promise<void>(resolve => {
+      goOn = resolve;
+    });
+    heard.event = async event => {
+      if (event.type === 'joined') await held;
+      heard.events.push(event);
+    };
+    const joined = '{"type":"joined","t":1,"backend":"gloo"}';
+    const end = '{"type":"end","t":2,"exit_code":0,"reason":"completed","message":"it is done"}';
+    const trainer = await trainers().start(await program(`printf '%s\\n' '${joined}' >&3; sleep 0.1; printf '%s\\n' '${end}' >&3`), heard);
+    await waitUntil('it is gone', () => !isRunning(trainer.pid));
+    setTimeout(goOn, 2500);
+    expect((await trainer.ended).exit).toEqual({kind: 'code', code: 0});
+    expect(heard.events.map(({type}) => type)).toEqual(['joined', 'end']);
+  });
+
   it('that is not there is told as such', async () => {
     const launch = await program('exit 0');
     await expect(trainers().start({...launch, argv: [join(folder, 'absent')]}, new Heard())).rejects.toThrow('ENOENT');
     await chmod(launch.argv[0]!, 0o644);
     await expect(trainers().start(launch, new Heard())).rejects.toThrow('EACCES');
+  });
+
+  it('that dies between its arrival and the answer to it ends like any other', async () => {
+    const held = Nursery.withContainment('process-group', silentLog);
+    vi.spyOn(held, 'pidOf').mockImplementation(pid => {
+      process.kill(pid, 'SIGKILL');
+      while (processState(pid) !== 'Z');
+      return pid;
+    });
+    const trainer = await new TrainerProcesses(held, systemClock).start(await program('exit 0'), new Heard());
+    expect((await trainer.ended).exit).toEqual({kind: 'signal', signal: 'SIGKILL'});
+  });
+
+  it('whose pid cannot be told is gone when that is said', async () => {
+    vi.spyOn(nursery, 'pidOf').mockImplementation(() => {
+      throw new Error('no such child');
+    });
+    await expect(trainers().start(await program('exec sleep 1000'), new Heard())).rejects.toThrow('no such child');
+    expect(processesWithEnvironment([`${SPAWN_MARK}=${folder}`])).toEqual([]);
   });
 
   it('starts also after somebody killed the namespace that held the last one', async context => {

@@ -1,0 +1,41 @@
+import {expect, it} from 'vitest';
+import {RecordingLog} from '../../test/support/recordingLog.js';
+import {addressOfNode, globalAddress} from './nodeAddress.js';
+
+const interfaces = {
+  lo: [{address: '127.0.0.1', family: 'IPv4' as const, internal: true}],
+  eth0: [
+    {address: 'fe80::1', family: 'IPv6' as const, internal: false, scopeid: 2},
+    {address: '2001:db8::7', family: 'IPv6' as const, internal: false, scopeid: 0},
+    {address: '10.0.0.7', family: 'IPv4' as const, internal: false},
+  ],
+};
+
+it('an address that others may reach is IPv4 where there is one, else a global IPv6', () => {
+  expect(globalAddress(interfaces)).toBe('10.0.0.7');
+  expect(globalAddress({...interfaces, eth0: interfaces.eth0.slice(0, 2)})).toBe('2001:db8::7');
+  expect(globalAddress({lo: interfaces.lo, eth0: interfaces.eth0.slice(0, 1)})).toBeUndefined();
+});
+
+it('the agent of a coordinator on loopback stays there, without a network and without a word', async () => {
+  const log = new RecordingLog();
+  for (const host of ['127.0.0.1', 'localhost'])
+    expect(await addressOfNode({host, port: 7070}, false, log)).toMatch(/^(127\.0\.0\.1|::1)$/);
+  expect(log.lines).toEqual([]);
+});
+
+it('where that coordinator has TLS, and so maybe other hosts, the agent says what to give it', async () => {
+  const log = new RecordingLog();
+  expect(await addressOfNode({host: '127.0.0.1', port: 7070}, true, log)).toBe('127.0.0.1');
+  expect(log.at('warn')).toEqual([expect.stringContaining('--node-address')]);
+});
+
+it("a coordinator under this host's own name is met at an address of the network, or the agent says what to give it", async () => {
+  const log = new RecordingLog();
+  // Resolves to loopback without looking like it, as the name of a Debian host does.
+  const head = {host: '127.1', port: 7070};
+  expect(await addressOfNode(head, true, log, interfaces)).toBe('10.0.0.7');
+  expect(log.at('warn')).toEqual([]);
+  expect(await addressOfNode(head, false, log, {lo: interfaces.lo})).toBe('127.0.0.1');
+  expect(log.at('warn')).toEqual([expect.stringContaining('--node-address')]);
+});
