@@ -91,7 +91,7 @@ describe('a session', () => {
     const other = connect('node-a', {outboxId: 'other', devices: 2});
     await other.ended;
     expect(failureOf(other)).toBe(
-      'nodes/node-a is taken: an agent on node-a is connected as node-a; another agent needs a node id of its own (--node-id); ' +
+      'nodes/node-a is taken: an agent on this-machine is connected as node-a; another agent needs a node id of its own (--node-id); ' +
         'one that lost its data folder gets in once the older one has ended',
     );
     expect(other.heard).toEqual([]);

@@ -206,7 +206,8 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
 
 function lostGpus(snapshot: Snapshot, now: Instant, policy: Policy): string {
   const lost = lostGpuNodes(snapshot, now, policy);
-  return lost.length === 0 ? '' : `; ${lost.join(', ')} with GPUs ${lost.length === 1 ? 'is' : 'are'} lost`;
+  if (lost.length === 0) return '';
+  return lost.length === 1 ? `; node ${lost[0]} with GPUs is lost` : `; nodes ${lost.join(', ')} with GPUs are lost`;
 }
 
 function unreachableReason(needs: string, {nodeId, address}: Extract<Placing, {kind: 'unreachable'}>): Reason {

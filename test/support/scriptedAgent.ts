@@ -25,7 +25,7 @@ export class ScriptedAgent {
   ) {
     const identity = {
       nodeId,
-      hostname: nodeId,
+      hostname: 'this-machine',
       agentVersion: 'test',
       address: '127.0.0.1',
       devices: Array.from({length: devices}, (_, index) => ({
