@@ -43,11 +43,7 @@ Batch stand_in_batch(int64_t images, int64_t side, int64_t objects) {
   return batch;
 }
 
-int64_t mean_objects(const Dataset& data) {
-  int64_t objects = 0;
-  for (int64_t id = 0; id < data.size(); ++id) objects += static_cast<int64_t>(data.labels(id).size());
-  return objects / std::max<int64_t>(data.size(), 1) + 1;
-}
+int64_t mean_objects(const Dataset& data) { return data.label_count() / std::max<int64_t>(data.size(), 1) + 1; }
 
 /// Measures passes of a network like the training's; what they leave behind goes with it.
 class PassProbe {

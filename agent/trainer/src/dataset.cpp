@@ -88,6 +88,8 @@ std::string Dataset::warning_summary() const {
   return text;
 }
 
+int64_t Dataset::label_count() const { return static_cast<int64_t>(storage_->labels.size()); }
+
 Sample Dataset::sample(int64_t id) const {
   const SampleRecord& record = storage_->samples.at(static_cast<size_t>(id));
   Sample sample{id, record.name, record.width, record.height, labels(id), record.bytes, nullptr};

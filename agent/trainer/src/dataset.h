@@ -53,6 +53,8 @@ class Dataset {
   static Dataset open_yaml(const std::filesystem::path& data_yaml, const std::string& split);
 
   int64_t size() const;
+  /// Of all images together.
+  int64_t label_count() const;
   /// Class names, by class index.
   const std::vector<std::string>& names() const;
   /// Throws std::out_of_range for an id that is not in 0..size()-1.

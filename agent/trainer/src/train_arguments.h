@@ -32,7 +32,7 @@ struct TrainArguments {
   /// Prefixes of parameter names ("model.0") that do not train; the running statistics of their batch norms rest too.
   std::vector<std::string> freeze;
   bool cos_lr = false;
-  int64_t close_mosaic = 10;  // the last so many epochs train without mosaic and mixup
+  int64_t close_mosaic = 10;  // the last so many epochs train without mosaic and mixup; none where there are fewer
   double lr0 = 0.01;
   double lrf = 0.01;  // final learning rate as a share of lr0
   double momentum = 0.937;

@@ -48,12 +48,16 @@ void open_validation(Training& t) {
                        .stride = t.model->max_stride(),
                        .batch = t.args.batch,
                        .at_once = t.device_batch * t.env.world_size,
-                       .threads = t.loader_threads,
+                       .threads = std::max(1, t.loader_threads),
                        .cache = picture_cache(t.args.cache, kValidationCacheShare / t.env.local_world_size)},
       new_loss(t));
-  if (t.validator->data().size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
-  if (t.is_first_rank() && !t.validator->data().warnings().empty())
-    t.events.emit(WarningEvent{"labels_left_out", t.validator->data().warning_summary(), ""});
+  const Dataset& data = t.validator->data();
+  if (data.size() == 0) throw TrainerError(ExitCode::bad_data, "the validation split has no images");
+  if (t.is_first_rank() && data.label_count() == 0)
+    t.events.emit(WarningEvent{"no_labels", "none of the " + std::to_string(data.size()) +
+                                                " validation images has a label: nothing can be measured", ""});
+  if (t.is_first_rank() && !data.warnings().empty())
+    t.events.emit(WarningEvent{"labels_left_out", data.warning_summary(), ""});
 }
 
 RunRecord& record_of(Training& t) {
@@ -70,12 +74,21 @@ void write_later(Training& t, std::vector<std::string> names, const std::shared_
   });
 }
 
+/// What the training goes by, with the values that `auto` stands for here.
+Config resolved_config(const Training& t) {
+  Config resolved = t.config;
+  resolved.train = t.args;
+  resolved.train.device = t.device.name;
+  resolved.train.amp = t.device.autocast == at::kBFloat16 ? "bf16" : t.device.autocast == at::kHalf ? "fp16" : "off";
+  resolved.train.workers = t.loader_threads;
+  resolved.train.device_batch = t.device_batch;
+  return resolved;
+}
+
 /// An attempt that goes on finds the run folder empty, or with what came after its checkpoint: what was found until
 /// then is written again, for nothing better may come.
 void begin_run_folder(Training& t) {
-  Config resolved = t.config;
-  resolved.train = t.args;
-  record_of(t).begin(args_yaml(resolved), *t.data);
+  record_of(t).begin(args_yaml(resolved_config(t)), *t.data);
   if (!t.progress.history.empty()) record_of(t).epoch(t.progress.history);
   if (!t.best.empty()) write_later(t, {"best"}, std::make_shared<NamedTensors>(t.best));
 }
@@ -132,10 +145,17 @@ std::optional<Ending> train_epoch(Training& t) {
   return std::nullopt;
 }
 
+/// Ends a training of whose pictures none can be read.
+void require_pictures(int64_t unreadable, int64_t all, const std::string& split) {
+  if (unreadable < all) return;
+  throw TrainerError(ExitCode::bad_data, "none of the " + std::to_string(all) + " " + split +
+                                             " images can be read; the warnings before say why");
+}
+
 ValidationResult validate(Training& t, int64_t epoch) {
   auto told = Clock::now();
   const auto interval = std::chrono::milliseconds(t.config.progress_interval_ms);
-  return t.validator->run(
+  ValidationResult result = t.validator->run(
       *t.ema->model(), t.device, *t.ranks,
       [&](int64_t done, int64_t total) {
         if (t.requests.orphaned) throw TrainerError(ExitCode::orphaned, "the agent went away");
@@ -146,6 +166,8 @@ ValidationResult validate(Training& t, int64_t epoch) {
       [&](const Corrupt& corrupt) {
         t.events.emit(WarningEvent{"corrupt_image", corrupt.name + ": " + corrupt.reason + "; its objects count as missed", corrupt.name});
       });
+  require_pictures(result.unreadable, t.validator->data().size(), "validation");
+  return result;
 }
 
 LossItems mean_of(const EpochSums& sums) {
@@ -199,11 +221,28 @@ void save_weights(Training& t, bool best) {
   keep_weights(t, weights);
 }
 
+bool out_of_patience(const Training& t) {
+  return t.args.patience > 0 && t.args.val &&
+         t.progress.finished_epochs - t.progress.best_epoch >= t.args.patience;
+}
+
+/// Every so many epochs or steps, and at the end of the training; or only when asked for.
+bool checkpoint_due_after_epoch(const Training& t) {
+  const CheckpointPolicy& policy = t.config.checkpoint;
+  if (!policy.every_epochs && !policy.every_steps) return false;
+  const Progress& now = t.progress;
+  if (now.finished_epochs == t.args.epochs || out_of_patience(t)) return true;
+  return (policy.every_epochs && now.finished_epochs % *policy.every_epochs == 0) ||
+         (policy.every_steps && now.step % *policy.every_steps == 0);
+}
+
 /// Validates the epoch that ended last and tells its result; a checkpoint follows if one is due.
 void finish_epoch(Training& t) {
   const auto started = Clock::now();
   const int64_t epoch = t.progress.cursor.epoch - 1;
   introduce(t);
+  const int64_t corrupt = corrupt_images(t);
+  require_pictures(corrupt, t.samples(), "training");
   settle_replicas(t);
   EpochRow row;
   row.epoch = epoch;
@@ -216,7 +255,6 @@ void finish_epoch(Training& t) {
     row.val = result.loss;
     details = std::move(result.details);
   }
-  const int64_t corrupt = corrupt_images(t);
   const EpochSums& sums = t.progress.epoch;
   const double time_s = sums.seconds + seconds_since(started);
   t.progress.seconds += time_s;
@@ -231,8 +269,7 @@ void finish_epoch(Training& t) {
   t.progress.epoch = {};
   t.progress.finished_epochs = epoch;
   save_weights(t, best);
-  const auto& every = t.config.checkpoint.every_epochs;
-  if (every && (epoch % *every == 0 || epoch == t.args.epochs)) save_checkpoint(t);
+  if (checkpoint_due_after_epoch(t)) save_checkpoint(t);
 }
 
 /// Under a limit of time: as many epochs as fit, judged by those so far. Rank 0's clock counts.
@@ -244,11 +281,6 @@ void fit_epochs_to_time(Training& t) {
   const at::Tensor epochs = at::tensor({std::clamp(fit, static_cast<double>(done), kMostEpochs)}, at::kDouble);
   t.ranks->broadcast({epochs}, "number of epochs");
   plan_epochs(t, static_cast<int64_t>(epochs.item<double>()));
-}
-
-bool out_of_patience(const Training& t) {
-  return t.args.patience > 0 && t.args.val &&
-         t.progress.finished_epochs - t.progress.best_epoch >= t.args.patience;
 }
 
 /// Overwrites all ranks' running average with that of rank 0.

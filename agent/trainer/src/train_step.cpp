@@ -141,7 +141,7 @@ Agreement train_step(Training& t, const Batch& batch, StepReport& report, double
   const int64_t images = (last_of_epoch ? t.samples() : next.offset) - t.progress.cursor.offset;
   const LossResult loss = t.gradients->run(batch, pass_options(t, images), [&] {
     agreed = finish_agreement(*agreement);
-    // The epoch's end brings a checkpoint of its own, with the validation's result.
+    // At the epoch's end it is taken after the validation, with its result.
     agreed.checkpoint = (agreed.checkpoint || checkpoint_due(t)) && !last_of_epoch;
     report.before_exchange(batch, next, last_of_epoch, agreed.checkpoint || agreed.stop_checkpoint);
   });

@@ -85,6 +85,9 @@ void open_data(Training& t) {
     t.data = Dataset::open_yaml(std::get<YamlData>(t.config.data).path, "train");
   }
   if (t.data->size() == 0) throw TrainerError(ExitCode::bad_data, "the training split has no images");
+  if (t.data->label_count() == 0)
+    throw TrainerError(ExitCode::bad_data, "none of the " + std::to_string(t.data->size()) +
+                                               " training images has a label; those of images/a.jpg are read from labels/a.txt");
   if (t.is_first_rank() && !t.data->warnings().empty())
     t.events.emit(WarningEvent{"labels_left_out", t.data->warning_summary(), ""});
   const auto classes = static_cast<int64_t>(t.data->names().size());
@@ -350,7 +353,8 @@ void start_epoch(Training& t) {
     for (int64_t& id : ids) id = order[static_cast<size_t>(id)];
     batches.push_back(std::move(ids));
   }
-  const bool mosaic = cursor.epoch <= t.args.epochs - t.args.close_mosaic;
+  // A training that is shorter than that keeps its mosaics, as with the published trainers.
+  const bool mosaic = t.args.epochs < t.args.close_mosaic || cursor.epoch <= t.args.epochs - t.args.close_mosaic;
   Rectangles rectangles;
   if (t.args.rect) rectangles = {std::move(whole_batches), t.model->max_stride()};
   t.loader->start(cursor.epoch, std::move(batches), augment_options(t.args, mosaic), std::move(rectangles));

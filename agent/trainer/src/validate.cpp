@@ -131,10 +131,12 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
     progress(done, data_.size());
   }
   ValidationResult result;
+  const auto unreadable = at::tensor({static_cast<double>(loader_.corrupt_ids().size())}, at::kDouble);
+  const at::Tensor sums = ranks.sum(at::cat({items.to(at::kCPU, at::kDouble), unreadable}), "validation loss");
+  result.unreadable = sums[-1].item<int64_t>();
   // Each rank's items are world_size times its share (see DetectionLoss): their mean over the ranks is the batch's.
-  const at::Tensor mean = ranks.sum(items.to(at::kCPU, at::kDouble), "validation loss") / (static_cast<double>(ranks.world_size()) *
-                                                                       static_cast<double>(std::max<int64_t>(done, 1)));
-  result.loss = named_items(model.family(), mean);
+  const double parts = static_cast<double>(ranks.world_size()) * static_cast<double>(std::max<int64_t>(done, 1));
+  result.loss = named_items(model.family(), sums.narrow(0, 0, item_count) / parts);
   merge_metrics(evaluator, model.nc(), ranks, result);
   return result;
 }

@@ -40,6 +40,7 @@ void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Dete
 struct ValidationResult {
   MetricSummary metrics;
   LossItems loss;
+  int64_t unreadable = 0;  // images of all ranks that could not be read
   /// Class by class, with curves and confusion matrix; rank 0 alone has it.
   std::optional<Metrics> details;
 };

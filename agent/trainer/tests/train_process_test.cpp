@@ -225,6 +225,41 @@ TEST_F(TrainProcess, ArgumentsThatOthersReplaceAreTold) {
     EXPECT_TRUE(mentions(args, line)) << args;
 }
 
+TEST_F(TrainProcess, CheckpointsComeEverySoManyStepsAlsoAtTheEndOfAnEpochAndOfTheTraining) {
+  const auto steps_of = [&](int every) {
+    const auto ranks = start(config("every-" + std::to_string(every), [&](Json& json) {
+      json["checkpoint"]["every"] = {{"steps", every}};
+    }), 1);
+    EXPECT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
+    std::vector<int> steps;
+    for (const Json& checkpoint : ranks[0]->events("checkpoint")) steps.push_back(checkpoint["step"]);
+    return steps;
+  };
+  // Three steps an epoch, six in all.
+  EXPECT_EQ(steps_of(1), (std::vector{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(steps_of(3), (std::vector{3, 6}));
+  EXPECT_EQ(steps_of(4), (std::vector{4, 6}));
+}
+
+TEST_F(TrainProcess, DataThatNothingCanBeLearntFromEndsTheTraining) {
+  const auto message_of = [&](const std::string& name, const std::vector<testing::ShardSample>& train,
+                              const std::vector<testing::ShardSample>& val) {
+    testing::write_shards(folder_ / name, {"red", "green", "blue"}, {{"train", {train}}, {"val", {val}}});
+    const auto ranks = start(config(name + "-run", [&](Json& json) {
+      json["data"] = {{"kind", "shards"}, {"index", (folder_ / name / "index.json").string()}, {"dir", (folder_ / name).string()}};
+      json["train"]["workers"] = 0;
+    }), 2);
+    for (const auto& rank : ranks) EXPECT_EQ(rank->wait(), code(ExitCode::bad_data)) << rank->events().back();
+    return ranks[0]->events().back()["message"].get<std::string>();
+  };
+  std::vector<testing::ShardSample> unlabelled = scenes("train", 5), junk = scenes("junk", 5);
+  for (auto& sample : unlabelled) sample.labels.clear();
+  for (auto& sample : junk) sample.file.assign(100, 7);
+  EXPECT_TRUE(mentions(message_of("unlabelled", unlabelled, scenes("val", 3)), "none of the 5 training images has a label"));
+  EXPECT_TRUE(mentions(message_of("unreadable", junk, scenes("val", 3)), "none of the 5 training images can be read"));
+  EXPECT_TRUE(mentions(message_of("unjudged", scenes("train", 5), junk), "none of the 5 validation images can be read"));
+}
+
 TEST_F(TrainProcess, PatienceBeginsWithTheFirstObjectThatIsFound) {
   std::vector<testing::ShardSample> empty = scenes("val", 3);
   for (auto& sample : empty) sample.labels.clear();
