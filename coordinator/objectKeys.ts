@@ -5,6 +5,8 @@ export const objectKeys = {
   /** A shard's, or a data set index's, bytes by their SHA-256. */
   blob: (digest: string): string => `blobs/${digest}`,
   /** Below it lie the files of all checkpoints of a job. */
+  /** What an ended job's figures came to (`Progress`, as protobuf). */
+  progress: (jobId: string): string => `jobs/${jobId}/progress.pb`,
   checkpoints: (jobId: string): string => `jobs/${jobId}/checkpoints/`,
   /** Below it lie the files of one checkpoint. A later attempt may reach the same step with other bytes. */
   checkpoint: (jobId: string, step: number, attempt: number): string => `${objectKeys.checkpoints(jobId)}${step}/attempt-${attempt}/`,

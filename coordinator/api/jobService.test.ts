@@ -36,6 +36,7 @@ beforeEach(async () => {
     state,
     store,
     journal: {progress},
+    objects: rig.objects,
     snapshot,
     policy: DEFAULT_POLICY,
     clock: systemClock,
@@ -51,15 +52,27 @@ afterEach(() => rig.stop());
 const listed = async (request: Partial<ListJobsRequest> = {}): Promise<string[]> =>
   (await service.listJobs(ListJobsRequest.fromPartial(request))).jobs.map(({name}) => name.replace('jobs/', ''));
 
-test('a list replays no journal of a job that has ended; the job alone has its progress', async () => {
-  const {jobs} = await service.listJobs(ListJobsRequest.fromPartial({}));
-  expect(jobs.map(({name, progress}) => [name, progress?.epoch])).toEqual([
+test('the journal of a job that has ended is replayed once: its final figures are kept', async () => {
+  const epochs = async () =>
+    (await service.listJobs(ListJobsRequest.fromPartial({}))).jobs.map(({name, progress}) => [name, progress?.epoch]);
+  const all = [
     ['jobs/runs', 3],
-    ['jobs/ended-early', undefined],
-    ['jobs/ended', undefined],
-  ]);
-  expect(replayed).toEqual(['runs']);
+    ['jobs/ended-early', 3],
+    ['jobs/ended', 3],
+  ];
+  expect(await epochs()).toEqual(all);
+  expect([...replayed].sort()).toEqual(['ended', 'ended-early', 'runs']);
+  replayed = [];
+  expect(await epochs()).toEqual(all);
   expect((await service.getJob({name: 'jobs/ended'})).progress?.epoch).toBe(3);
+  expect(replayed).toEqual(['runs']);
+});
+
+test('right after the end of a job something of it may still come: its figures are not kept yet', async () => {
+  const status = {phase: 'ended', outcome: 'succeeded', reason: {code: 'completed', fault: 'none', message: ''}, at: systemClock.now()};
+  await rig.put(rig.keys.job('just-ended'), {...(await rig.addJob('just-ended')), status, attempts: [attempt]});
+  for (const _ of [1, 2]) await service.getJob({name: 'jobs/just-ended'});
+  expect(replayed).toEqual(['just-ended', 'just-ended']);
 });
 
 test('a list may leave out what ended earlier, and its pages belong to that question', async () => {

@@ -4,7 +4,7 @@ import * as pb from '../gen/tenfold/v1/job.js';
 import type {JobRecord} from '../job.js';
 import {type JobSpec, parseJobSpec} from '../jobSpec.js';
 import {NO_PROGRESS} from '../progress.js';
-import {eventToProto, isFinal, jobSpecCandidate, jobSpecToProto, jobStateName, jobToProto} from './job.js';
+import {eventToProto, isFinal, jobSpecCandidate, jobSpecToProto, jobStateName, jobToProto, progressToProto} from './job.js';
 
 function specOf(candidate: unknown): JobSpec {
   const parsed = parseJobSpec(candidate);
@@ -91,7 +91,7 @@ describe('a job', () => {
 
   it('is told whole', () => {
     const plan = {generation: 17, ranks: [{rank: 0, nodeId: 'a', deviceId: 'cpu-0', localRank: 0}]};
-    const outlook = {modRevision: 42, waitingFor: [], queuePosition: 0, progress: NO_PROGRESS, planOf: () => plan};
+    const outlook = {modRevision: 42, waitingFor: [], queuePosition: 0, progress: progressToProto(NO_PROGRESS), planOf: () => plan};
     const job = pb.Job.decode(pb.Job.encode(jobToProto(record, outlook)).finish());
     expect(job).toMatchObject({
       name: 'jobs/defects-s-7f3a',

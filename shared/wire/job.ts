@@ -63,7 +63,7 @@ export interface JobOutlook {
   readonly waitingFor: readonly pb.Reason[];
   /** 1 is next; 0 unless it is queued or recovering. */
   readonly queuePosition: number;
-  readonly progress: Progress | undefined;
+  readonly progress: pb.Progress | undefined;
   /** An attempt's plan; undefined when it is no longer known. */
   planOf(attempt: number): AttemptPlace | undefined;
 }
@@ -83,7 +83,7 @@ export function jobToProto(job: JobRecord, outlook: JobOutlook): pb.Job {
     queuePosition: outlook.queuePosition,
     attempts: job.attempts.map(attempt => attemptToProto(attempt, outlook.planOf(attempt.number))),
     endReason: ended && endReasonToProto(ended.reason),
-    progress: outlook.progress && progressToProto(outlook.progress),
+    progress: outlook.progress,
   };
 }
 
