@@ -4,6 +4,7 @@
 #include <span>
 
 #include "draw.h"
+#include "shown_name.h"
 
 namespace tenfold {
 
@@ -23,10 +24,10 @@ Image batch_picture(const Batch& batch, const std::vector<std::string>& names, i
     const auto target = targets[row];
     const auto image = static_cast<size_t>(target[0]);
     if (image >= boxes.size()) continue;
-    const auto cls = static_cast<size_t>(target[1]);
+    const auto cls = static_cast<int>(target[1]);
     boxes[image].push_back({(target[2] - target[4] / 2) * width, (target[3] - target[5] / 2) * height,
-                            (target[2] + target[4] / 2) * width, (target[3] + target[5] / 2) * height,
-                            static_cast<int>(cls), cls < names.size() ? names[cls] : std::to_string(cls)});
+                            (target[2] + target[4] / 2) * width, (target[3] + target[5] / 2) * height, cls,
+                            name_on_picture(names, cls)});
   }
   std::vector<Image> pictures;
   for (int64_t i = 0; i < count; ++i)

@@ -2,11 +2,12 @@
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
+#include "counted.h"
+#include "detector_options.h"
 #include "device.h"
 #include "exit_code.h"
 #include "file_io.h"
 #include "onnx_export.h"
-#include "detector_options.h"
 #include "weights_file.h"
 
 namespace tenfold {
@@ -46,7 +47,7 @@ int export_weights(const CommandArguments& arguments) {
   options.opset = arguments.integer("opset", kOldestOpset, kNewestOpset).value_or(kNewestOpset);
   options.max_det = arguments.integer("max-det", 1, 10'000).value_or(options.max_det);
   const auto asked_size = picture_size(arguments, "imgsz");
-  const std::filesystem::path out = arguments.text("out").value_or(std::filesystem::path(weights).replace_extension(".onnx"));
+  const auto out = output_file(arguments, std::filesystem::path(weights).replace_extension(".onnx"));
 
   set_up_cpu(usual_threads());
   const LoadedDetector loaded = load_detector(weights, arguments.text("arch"));
@@ -56,10 +57,10 @@ int export_weights(const CommandArguments& arguments) {
   const OnnxModel model = export_onnx(*loaded.model, options, onnx_metadata(loaded, size));
   replace_file(out, serialize(model));
   std::printf("%s\n", out.c_str());
-  std::fprintf(stderr, "%s, %d classes, opset %d, %s images of %dx%d (HxW), %zu operators\n", loaded.arch.c_str(),
-               loaded.model->nc(), options.opset,
-               options.batch ? std::to_string(*options.batch).c_str() : "any number of", size.height, size.width,
-               model.nodes.size());
+  std::fprintf(stderr, "%s, %s, opset %d, %s of %dx%d (HxW), %zu operators\n", loaded.arch.c_str(),
+               counted(loaded.model->nc(), "class", "classes").c_str(), options.opset,
+               options.batch ? counted(*options.batch, "image").c_str() : "any number of images", size.height,
+               size.width, model.nodes.size());
   return 0;
 }
 
@@ -72,6 +73,7 @@ Command export_command() {
           .text = kExportText,
           .options = {{"format", "onnx", "what to write (onnx)"},
                       {"out", "FILE", "where to (WEIGHTS.onnx)"},
+                      {"force", "", "overwrite that file where it is there already"},
                       {"imgsz", "N|HxW", "size of the pictures in pixels (as it was trained)"},
                       {"batch", "N", "images at a time; dynamic: any number (dynamic)"},
                       {"max-det", "N", "detections of an image, for v10 (300)"},

@@ -3,6 +3,7 @@
 
 #include "checkpoint_weights.h"
 #include "commands.h"
+#include "counted.h"
 #include "detector_options.h"
 #include "exit_code.h"
 #include "file_io.h"
@@ -83,15 +84,16 @@ void write_whole(const fs::path& out, const NamedTensors& tensors, const Metadat
 
 void report(const fs::path& out, const CheckpointWeights& weights, const std::optional<Fit>& fit) {
   std::printf("%s\n", out.c_str());
-  std::fprintf(stderr, "%zu tensors from %s\n", weights.tensors.size(), weights.found_in.c_str());
+  std::fprintf(stderr, "%s from %s\n", counted(static_cast<int64_t>(weights.tensors.size()), "tensor").c_str(),
+               weights.found_in.c_str());
   if (!fit) {
     std::fprintf(stderr, "no built-in model has tensors like these; name the model yaml with arch= where they are used\n");
     return;
   }
   const std::string& name = fit->model->spec().name;
   if (fit->complete())
-    std::fprintf(stderr, "all %lld tensors of %s, %d classes\n", static_cast<long long>(fit->wanted), name.c_str(),
-                 fit->model->nc());
+    std::fprintf(stderr, "all %lld tensors of %s, %s\n", static_cast<long long>(fit->wanted), name.c_str(),
+                 counted(fit->model->nc(), "class", "classes").c_str());
   else
     std::fprintf(stderr,
                  "closest model: %s, of which it has %lld of %lld tensors; good to start a training from, and for a model "
@@ -101,7 +103,7 @@ void report(const fs::path& out, const CheckpointWeights& weights, const std::op
 
 int import_checkpoint(const CommandArguments& arguments) {
   const fs::path file = arguments.operands().front();
-  const fs::path out = arguments.text("out").value_or(fs::path(file).replace_extension(".safetensors").string());
+  const fs::path out = output_file(arguments, fs::path(file).replace_extension(".safetensors"));
   set_up_cpu(usual_threads());
   const CheckpointWeights weights = read_checkpoint_weights(file);
   const std::optional<Fit> fit = fit_of(weights, arguments.text("arch"));
@@ -118,6 +120,7 @@ Command import_command() {
           .summary = "make a PyTorch checkpoint into weights, without running it",
           .text = kImportText,
           .options = {{"out", "FILE", "where to (FILE.safetensors)"},
+                      {"force", "", "overwrite that file where it is there already"},
                       {"arch", "MODEL", "the network: a built-in name or a model yaml (the built-in one that fits best)"}},
           .examples = {"import yolov8n.pt", "import runs/exp/weights/best.pt --out best.safetensors",
                        "import mine.pt --arch mine.yaml"},

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "counted.h"
 #include "detector_options.h"
 #include "exit_code.h"
 #include "file_io.h"
@@ -21,34 +22,49 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kPredictText = R"(Finds objects in pictures (JPEG, PNG, WebP). Into the folder `out` go
+constexpr const char* kPredictText =
+    R"(Finds objects in pictures (JPEG, PNG, WebP). Into the folder `out`, which is made with the first result, go
   NAME.jpg             the picture at its own size (at most a JPEG's 65500 pixels a side), with box, class and score of
                        each object
   labels/NAME.txt      with --save-txt: YOLO's lines, class cx cy w h in shares of the picture (--save-conf: and the score)
   predictions.json     with --json: all of it, boxes as x1, y1, x2, y2 in pixels
-A line a picture goes to stdout. A file that cannot be read is named and skipped, and the exit status is then 11. Where a
-result would overwrite one of the given pictures, or its label file, nothing is done.)";
+NAME is the picture's path below the folder that was searched, without its ending. Where two pictures of a run differ in that
+alone, the later by name keeps it: a.jpg is for a.jpg, and a.png.jpg for a.png beside it.
 
-/// runs/predict, or the first of runs/predict2, runs/predict3, … that is not there yet.
-fs::path new_run_folder() {
+A line a picture goes to stdout. A file that cannot be read is named and skipped, and the exit status is then 11; pictures of
+formats that are not read are counted. An `out` that is not empty is refused, since nobody could tell the results of two runs
+apart: --exist-ok writes into it, over files of the same names. Where a result would overwrite one of the given pictures, or
+its label file, nothing is done.)";
+
+/// Makes runs/predict, or the first of runs/predict2, runs/predict3, … that is not there yet: of two runs at a time
+/// each has its own.
+fs::path make_run_folder() {
   const fs::path first = "runs/predict";
+  fs::create_directories(first.parent_path());
   fs::path folder = first;
-  for (int i = 2; fs::exists(folder); ++i) folder = first.string() + std::to_string(i);
+  for (int i = 2; fs::exists(folder) || !fs::create_directory(folder); ++i) folder = first.string() + std::to_string(i);
   return folder;
 }
 
 /// What is written of a picture, and where.
 struct Outputs {
-  fs::path folder;
+  fs::path folder;  // empty: a new one, which has its name once it is made
   bool pictures = true, txt = false, conf = false, json = false;
+
+  bool any() const { return pictures || txt || json; }
+  void make_folder() {
+    if (folder.empty())
+      folder = make_run_folder();
+    else
+      fs::create_directories(folder);
+  }
 
   fs::path drawn(const PictureFile& file) const { return folder / (file.name.string() + ".jpg"); }
   fs::path labels(const PictureFile& file) const { return folder / "labels" / (file.name.string() + ".txt"); }
 };
 
 Outputs outputs_of(const CommandArguments& arguments) {
-  const auto out = arguments.text("out");
-  return {.folder = out ? fs::path(*out) : new_run_folder(),
+  return {.folder = arguments.text("out").value_or(""),
           .pictures = !arguments.flag("no-pictures"),
           .txt = arguments.flag("save-txt") || arguments.flag("save-conf"),
           .conf = arguments.flag("save-conf"),
@@ -84,6 +100,16 @@ void refuse_overwriting(const std::vector<PictureFile>& files, const Outputs& ou
   }
 }
 
+/// Throws TrainerError(usage) if there is something in the folder, unless that was said to be all right.
+void refuse_mixing(const Outputs& outputs, const CommandArguments& arguments) {
+  if (!outputs.any() || !fs::exists(outputs.folder)) return;
+  if (!fs::is_directory(outputs.folder)) arguments.fail("out", outputs.folder.string() + " is no folder");
+  if (arguments.flag("exist-ok") || fs::is_empty(outputs.folder)) return;
+  arguments.fail("out", outputs.folder.string() +
+                            " is not empty, and nobody could tell its results and these apart; name another folder, or "
+                            "write into this one with --exist-ok");
+}
+
 /// How far it is, on a terminal: one line that is redrawn.
 class ProgressLine {
  public:
@@ -107,19 +133,20 @@ class ProgressLine {
 /// Writes down what was found, picture by picture.
 class Results {
  public:
-  Results(Outputs outputs, const std::vector<std::string>& names) : outputs_(std::move(outputs)), names_(names) {
-    fs::create_directories(outputs_.folder);
-  }
+  Results(Outputs outputs, const std::vector<std::string>& names) : outputs_(std::move(outputs)), names_(names) {}
 
   void write(const std::vector<ReadPicture>& pictures, const std::vector<std::vector<Prediction>>& found) {
     for (size_t i = 0; i < pictures.size(); ++i) write_one(pictures[i], found[i]);
   }
 
-  void finish() const {
-    if (outputs_.json) replace_file(outputs_.folder / "predictions.json", predictions_.dump(1, ' ', false, kReplace) + "\n");
+  void finish() {
+    if (!outputs_.json) return;
+    outputs_.make_folder();
+    replace_file(outputs_.folder / "predictions.json", predictions_.dump(1, ' ', false, kReplace) + "\n");
   }
 
-  const fs::path& folder() const { return outputs_.folder; }
+  /// ", results in FOLDER", or nothing where none were asked for.
+  std::string place() const { return outputs_.any() ? ", results in " + outputs_.folder.string() : ""; }
   size_t corrupt() const { return corrupt_; }
 
  private:
@@ -134,6 +161,7 @@ class Results {
       return;
     }
     std::printf("%s: %s\n", path.c_str(), prediction_summary(found, names_).c_str());
+    if (outputs_.any()) outputs_.make_folder();
     if (outputs_.pictures) write_drawn_picture(outputs_.drawn(*picture.file), picture.image, found, names_);
     if (!outputs_.txt) return;
     const fs::path labels = outputs_.labels(*picture.file);
@@ -173,6 +201,20 @@ void predict_all(const std::vector<PictureFile>& files, size_t batch, RunningDet
   progress.clear();
 }
 
+/// Says how it went. Throws TrainerError(bad_data) where a file could not be read.
+void tell_end(const Results& results, size_t files, const ProgressLine& progress) {
+  const size_t read = files - results.corrupt();
+  if (read == 0)
+    throw TrainerError(ExitCode::bad_data, files == 1
+                                               ? "the file could not be read"
+                                               : "none of the " + std::to_string(files) + " files could be read");
+  std::fprintf(stderr, "%s, %.1f images/s%s\n", counted(static_cast<int64_t>(read), "image").c_str(),
+               progress.rate(read), results.place().c_str());
+  if (read < files)
+    throw TrainerError(ExitCode::bad_data,
+                       std::to_string(results.corrupt()) + " of " + std::to_string(files) + " files could not be read");
+}
+
 int predict_pictures(const CommandArguments& arguments) {
   const std::string source = arguments.required("source");
   const auto conf = arguments.number("conf", 0, 1);
@@ -181,19 +223,18 @@ int predict_pictures(const CommandArguments& arguments) {
                               .iou = static_cast<float>(iou.value_or(0.7)),
                               .max_det = arguments.integer("max-det", 1, 30'000).value_or(300)};
   const auto batch = static_cast<size_t>(arguments.integer("batch", 1, 1024).value_or(8));
-  const std::vector<PictureFile> files = find_pictures(source);
+  const auto [files, left_out] = find_pictures(source);
   Outputs outputs = outputs_of(arguments);
   refuse_overwriting(files, outputs, arguments);
+  refuse_mixing(outputs, arguments);
+  if (!left_out.empty()) std::fprintf(stderr, "warning: %s\n", left_out.c_str());
   RunningDetector detector = open_detector(arguments);
   Results results(std::move(outputs), detector.loaded.names);
   ProgressLine progress(files.size());
   predict_all(files, batch, detector, options, results, progress);
   results.finish();
-  std::fprintf(stderr, "%zu images, %.1f images/s, results in %s\n", files.size(), progress.rate(files.size()),
-               results.folder().c_str());
-  if (results.corrupt() == 0) return 0;
-  throw TrainerError(ExitCode::bad_data,
-                     std::to_string(results.corrupt()) + " of " + std::to_string(files.size()) + " files could not be read");
+  tell_end(results, files.size(), progress);
+  return 0;
 }
 
 }  // namespace
@@ -203,14 +244,15 @@ Command predict_command() {
           .operands = "WEIGHTS.safetensors",
           .summary = "find objects in pictures",
           .text = kPredictText,
-          .options = {{"source", "PATH", "a picture, a folder, or a pattern in quotes"},
+          .options = {{"source", "PATH", "a picture, a folder, or a pattern in quotes; ** is any depth"},
                       {"conf", "X", "least score of a detection (0.25)"},
                       {"iou", "X", "most overlap with a better box of the same class (0.7)"},
                       {"imgsz", "N", "side of the network's input in pixels (as it was trained)"},
                       {"max-det", "N", "most detections a picture (300)"},
                       {"batch", "N", "pictures at a time (8)"},
-                      {"device", "NAME", "auto, cpu, cuda or cuda:N (auto)"},
+                      {"device", "NAME", "auto, cpu, cuda, or a GPU as N or cuda:N (auto)"},
                       {"out", "FOLDER", "where results go (runs/predict, or a new one beside it)"},
+                      {"exist-ok", "", "write into `out` even if it is not empty"},
                       {"save-txt", "", "write YOLO label files"},
                       {"save-conf", "", "write them with scores"},
                       {"json", "", "write predictions.json"},
@@ -218,7 +260,7 @@ Command predict_command() {
                       {"arch", "MODEL", "the network, where the weights do not say it"}},
           .examples = {"predict best.safetensors source=photo.jpg",
                        "predict best.safetensors source=photos conf=0.4 --save-txt --json --out found",
-                       "predict best.safetensors source='line3/*.png' --json --no-pictures"},
+                       "predict best.safetensors source='line3/**/*.png' --json --no-pictures"},
           .run = predict_pictures};
 }
 

@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "counted.h"
 #include "detector_options.h"
 #include "evaluate.h"
 #include "exit_code.h"
 #include "file_io.h"
 #include "loader.h"
+#include "shown_name.h"
 #include "validate.h"
 #include "validation_order.h"
 
@@ -32,8 +34,9 @@ struct Evaluation {
 /// The data set's classes must be those that the detector knows.
 void check_classes(const Dataset& data, const LoadedDetector& loaded) {
   if (data.names().size() != loaded.names.size())
-    throw TrainerError(ExitCode::bad_data, "the data set has " + std::to_string(data.names().size()) +
-                                               " classes, the weights are for " + std::to_string(loaded.names.size()));
+    throw TrainerError(ExitCode::bad_data, "the data set has " +
+                                               counted(static_cast<int64_t>(data.names().size()), "class", "classes") +
+                                               ", the weights are for " + std::to_string(loaded.names.size()));
   if (data.names() != loaded.names)
     std::fprintf(stderr, "warning: the data set calls its classes otherwise than the weights; taken in their order\n");
 }
@@ -94,7 +97,7 @@ void print_table(const Metrics& metrics, const std::vector<std::string>& names) 
   std::printf("%-24s %8s %9s %9s %9s %9s\n", "class", "labels", "P", "R", "mAP50", "mAP50-95");
   print_row("all", metrics.labels, metrics.precision, metrics.recall, metrics.map50, metrics.map50_95);
   for (const ClassMetrics& cls : metrics.classes)
-    print_row(names[static_cast<size_t>(cls.cls)], cls.labels, cls.precision, cls.recall, cls.ap50(), cls.ap50_95());
+    print_row(name_in_line(names, cls.cls), cls.labels, cls.precision, cls.recall, cls.ap50(), cls.ap50_95());
 }
 
 nlohmann::ordered_json json_of(const Evaluation& evaluation, const RunningDetector& detector, const std::string& split) {
@@ -159,7 +162,7 @@ Command val_command() {
                       {"iou", "X", "most overlap with a better box of the same class (0.7)"},
                       {"square", "", "show the network squares, as an exported one sees them, not a batch's least rectangle"},
                       {"ap", "RULE", "average precision as coco or as published YOLO trainers take it (coco)"},
-                      {"device", "NAME", "auto, cpu, cuda or cuda:N (auto)"},
+                      {"device", "NAME", "auto, cpu, cuda, or a GPU as N or cuda:N (auto)"},
                       {"json", "FILE", "write the metrics there as well"},
                       {"arch", "MODEL", "the network, where the weights do not say it"}},
           .examples = {"val runs/first/weights/best.safetensors data=data.yaml",

@@ -21,12 +21,14 @@ std::optional<int> whole(std::string_view text) {
   return value;
 }
 
+/// As in a training's config: N alone is cuda:N.
 std::string device_name(const CommandArguments& arguments) {
   const std::string name = arguments.text("device").value_or("auto");
-  const bool numbered = name.starts_with("cuda:") && name.size() < 9 && whole(std::string_view(name).substr(5)) >= 0;
-  if (name != "auto" && name != "cpu" && name != "cuda" && !numbered)
-    arguments.fail("device", "is auto, cpu, cuda or cuda:N, not " + name);
-  return name;
+  if (name == "auto" || name == "cpu" || name == "cuda") return name;
+  const std::string number = name.starts_with("cuda:") ? name.substr(5) : name;
+  if (number.size() > 3 || whole(number).value_or(-1) < 0)
+    arguments.fail("device", "is auto, cpu, cuda, or the number of one GPU as N or cuda:N, not " + name);
+  return "cuda:" + number;
 }
 
 }  // namespace
@@ -41,6 +43,13 @@ std::optional<PictureSize> picture_size(const CommandArguments& arguments, const
     if (!side || *side < 1 || *side > kLargestSide)
       arguments.fail(option, "must be a side in pixels (640) or height x width (384x640), not " + *text);
   return PictureSize{*width, *height};
+}
+
+std::filesystem::path output_file(const CommandArguments& arguments, const std::filesystem::path& usual) {
+  const std::filesystem::path out = arguments.text("out").value_or(usual.string());
+  if (std::filesystem::exists(out) && !arguments.flag("force"))
+    arguments.fail("out", out.string() + " is there already; name another file, or overwrite it with --force");
+  return out;
 }
 
 int usual_threads() {

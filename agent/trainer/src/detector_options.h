@@ -1,6 +1,7 @@
 // What the commands that run a detector have in common.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -17,6 +18,10 @@ struct PictureSize {
 
 /// "640", or "384x640": height, then width. Throws TrainerError(usage).
 std::optional<PictureSize> picture_size(const CommandArguments& arguments, const std::string& option);
+
+/// Where a command's result goes: option `out`, else `usual`. Throws TrainerError(usage) if that is there already,
+/// unless option `force` is given.
+std::filesystem::path output_file(const CommandArguments& arguments, const std::filesystem::path& usual);
 
 /// Threads for tensor operations: OMP_NUM_THREADS, else one a core.
 int usual_threads();

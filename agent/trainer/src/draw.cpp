@@ -26,26 +26,27 @@ Rgb text_colour_on(Rgb background) {
   return luma > 140 ? Rgb{0, 0, 0} : Rgb{255, 255, 255};
 }
 
+/// Lines and letters grow with the picture alike: it is looked at as a whole, however many pixels it has.
 struct Pen {
   int thickness = 1;  // pixels
   double text = 14;   // pixels
 
   static Pen for_picture(const Image& image) {
     const int side = std::min(image.width, image.height);
-    return {std::max(2, side / 240), std::clamp(side / 32.0, 14.0, 30.0)};
+    return {std::max(2, side / 240), std::max(14.0, side / 32.0)};
   }
 };
 
 /// The caption on a bar of the box's colour above the box, or just inside it where the picture ends.
 void draw_caption(Canvas& canvas, const Rect& box, const std::string& text, const Pen& pen, Rgb colour) {
   const TextSize size = text_size(text, pen.text);
-  constexpr int kMargin = 3;
-  const double width = size.width + 2 * kMargin, height = size.height;
+  const double margin = std::round(pen.text / 5);
+  const double width = size.width + 2 * margin, height = size.height;
   const double left = std::clamp(box.left, 0.0, std::max(0.0, canvas.width() - width));
   const double above = box.top >= height ? box.top - height : box.top;
   const double top = std::clamp(above, 0.0, std::max(0.0, canvas.height() - height));
   canvas.fill({left, top, left + width, top + height}, {colour});
-  canvas.text({left + kMargin, top + height / 2}, text, {.size = pen.text, .colour = text_colour_on(colour)});
+  canvas.text({left + margin, top + height / 2}, text, {.size = pen.text, .colour = text_colour_on(colour)});
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <set>
 
+#include "counted.h"
 #include "exit_code.h"
 #include "glob_files.h"
 
@@ -12,19 +13,66 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool has_picture_extension(const fs::path& path) {
-  static const std::set<std::string> kExtensions{".jpg", ".jpeg", ".png", ".webp"};
+/// "jpg" for "A.JPG".
+std::string format_by_name(const fs::path& path) {
   std::string extension = path.extension().string();
   std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
-  return kExtensions.contains(extension);
+  return extension.empty() ? extension : extension.substr(1);
 }
 
-/// Two files may differ in their extension alone: then it becomes part of the name.
+bool is_format_read(const std::string& format) {
+  static const std::set<std::string> kFormats{"jpg", "jpeg", "png", "webp"};
+  return kFormats.contains(format);
+}
+
+/// Pictures that people have beside those: to look at fewer than they think without a word would mislead them.
+bool is_format_left_out(const std::string& format) {
+  static const std::set<std::string> kFormats{"bmp",  "tif", "tiff", "gif", "avif", "heic", "heif", "jxl", "jp2", "j2k",
+                                              "jfif", "mpo", "ppm",  "pgm", "pbm",  "pnm",  "pfm",  "tga", "psd", "exr",
+                                              "hdr",  "dng", "cr2",  "cr3", "nef",  "arw",  "raf",  "orf", "rw2"};
+  return kFormats.contains(format);
+}
+
+/// Sorts files into those that are read, and those to be told of.
+class PictureCollector {
+ public:
+  void add(const fs::path& path) {
+    const std::string format = format_by_name(path);
+    if (is_format_read(format)) pictures_.insert(path);
+    if (!is_format_left_out(format)) return;
+    left_out_.insert(path);
+    formats_.insert(format);
+  }
+
+  const std::set<fs::path>& pictures() const { return pictures_; }
+
+  /// "3 files are of formats that are not read (bmp, tif): …", or nothing.
+  std::string left_out() const {
+    if (left_out_.empty()) return "";
+    std::string formats;
+    for (const std::string& format : formats_) formats += (formats.empty() ? "" : ", ") + format;
+    const bool one = left_out_.size() == 1;
+    return counted(static_cast<int64_t>(left_out_.size()), "file is", "files are") + " of " +
+           (formats_.size() == 1 ? "a format that is" : "formats that are") + " not read (" + formats + "): convert " +
+           (one ? "it" : "them") + " to JPEG, PNG or WebP";
+  }
+
+ private:
+  std::set<fs::path> pictures_, left_out_;
+  std::set<std::string> formats_;
+};
+
+/// The path of a picture below `root`; of one that is not below it, the last part.
+fs::path inside_of(const fs::path& root, const fs::path& path) {
+  const fs::path inside = (root.empty() ? path : path.lexically_relative(root)).lexically_normal();
+  return inside.empty() || *inside.begin() == ".." ? path.filename() : inside;
+}
+
 std::vector<PictureFile> with_names(const std::set<fs::path>& paths, const fs::path& root) {
   std::vector<PictureFile> files;
   std::set<fs::path> taken;
   for (const fs::path& path : paths) {
-    const fs::path inside = root.empty() ? path.filename() : path.lexically_relative(root);
+    const fs::path inside = inside_of(root, path);
     fs::path name = fs::path(inside).replace_extension();
     if (taken.contains(name)) name = inside;
     for (int i = 2; !taken.insert(name).second; ++i) name = inside.string() + "-" + std::to_string(i);
@@ -33,26 +81,34 @@ std::vector<PictureFile> with_names(const std::set<fs::path>& paths, const fs::p
   return files;
 }
 
+/// The folder in which a pattern's first wildcard stands.
+fs::path folder_of_pattern(const std::string& pattern) {
+  const std::string fixed = pattern.substr(0, pattern.find_first_of("*?["));
+  return fixed.substr(0, fixed.rfind('/') + 1);
+}
+
+/// Throws TrainerError(bad_data) where no picture was found.
+FoundPictures found_below(const fs::path& root, const PictureCollector& found, const std::string& why_none) {
+  const std::string left_out = found.left_out();
+  if (found.pictures().empty())
+    throw TrainerError(ExitCode::bad_data, why_none + (left_out.empty() ? "" : "; " + left_out));
+  return {with_names(found.pictures(), root), left_out};
+}
+
 }  // namespace
 
-std::vector<PictureFile> find_pictures(const std::string& source) {
-  std::set<fs::path> paths;
-  fs::path root;
+FoundPictures find_pictures(const std::string& source) {
+  PictureCollector found;
   if (fs::is_directory(source)) {
-    root = source;
     for (const auto& entry : fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink))
-      if (entry.is_regular_file() && has_picture_extension(entry.path())) paths.insert(entry.path());
-    if (paths.empty()) throw TrainerError(ExitCode::bad_data, source + ": the folder has no JPEG, PNG or WebP file");
-  } else if (fs::exists(source)) {
-    paths.insert(source);
-  } else {
-    for (const fs::path& path : glob_files(source))
-      if (fs::is_regular_file(path) && has_picture_extension(path)) paths.insert(path);
-    if (paths.empty())
-      throw TrainerError(ExitCode::bad_data,
-                         source + ": neither a file nor a folder, nor a pattern that a picture's name matches");
+      if (entry.is_regular_file()) found.add(entry.path());
+    return found_below(source, found, source + ": the folder has no JPEG, PNG or WebP file");
   }
-  return with_names(paths, root);
+  if (fs::exists(source)) return {with_names({source}, fs::path(source).parent_path()), ""};
+  for (const fs::path& path : glob_files(source))
+    if (fs::is_regular_file(path)) found.add(path);
+  return found_below(folder_of_pattern(source), found,
+                     source + ": neither a file nor a folder, nor a pattern that a picture's name matches");
 }
 
 }  // namespace tenfold

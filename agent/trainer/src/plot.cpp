@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "shown_name.h"
 #include "text_raster.h"
 
 namespace tenfold {
@@ -23,8 +24,7 @@ struct Ticks {
 
 Ticks ticks_of(const Axis& axis, int about) {
   if (!axis.numbers) return {};
-  Ticks ticks{round_ticks(axis.low, axis.high, about), {}};
-  if (axis.whole) std::erase_if(ticks.values, [](double value) { return value != std::round(value); });
+  Ticks ticks{axis.whole ? whole_ticks(axis.low, axis.high, about) : round_ticks(axis.low, axis.high, about), {}};
   const double step = ticks.values.size() > 1 ? ticks.values[1] - ticks.values[0] : 1;
   for (const double value : ticks.values) ticks.texts.push_back(tick_text(value, step));
   return ticks;
@@ -48,6 +48,12 @@ std::vector<double> round_ticks(double low, double high, int about) {
   std::vector<double> ticks;
   const double slack = step * 1e-9;
   for (double n = std::ceil((low - slack) / step); n * step <= high + slack; ++n) ticks.push_back(n * step + 0.0);
+  return ticks;
+}
+
+std::vector<double> whole_ticks(double low, double high, int about) {
+  std::vector<double> ticks = round_ticks(low, high, about);
+  std::erase_if(ticks, [](double value) { return value != std::round(value); });
   return ticks;
 }
 
@@ -159,13 +165,24 @@ void draw_legend(Canvas& canvas, const Point& top_left, std::span<const LegendEn
 }
 
 std::string class_name(const std::vector<std::string>& names, int cls) {
-  constexpr size_t kLongest = 28;  // bytes
-  const auto i = static_cast<size_t>(cls);
-  std::string name = i < names.size() ? names[i] : std::to_string(cls);
-  if (name.size() <= kLongest) return name;
-  size_t end = kLongest - 1;
-  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0U) == 0x80) --end;  // not within a character
-  return name.substr(0, end) + "…";
+  constexpr size_t kLongest = 28;
+  return cut_in_middle(name_on_picture(names, cls), kLongest);
+}
+
+std::string cut_in_middle(const std::string& text, size_t most) {
+  std::vector<size_t> starts;  // of characters
+  for (size_t i = 0; i < text.size(); ++i)
+    if ((static_cast<unsigned char>(text[i]) & 0xC0U) != 0x80) starts.push_back(i);
+  if (starts.size() <= most) return text;
+  const size_t head = most / 2, tail = most - 1 - head;
+  return text.substr(0, starts[head]) + "…" + (tail == 0 ? "" : text.substr(starts[starts.size() - tail]));
+}
+
+std::string cut_to_width(const std::string& text, double size, double width) {
+  std::string cut = text;
+  for (size_t most = text.size(); most > 1 && text_size(cut, size).width > width; --most)
+    cut = cut_in_middle(text, most - 1);
+  return cut;
 }
 
 Rgb heat_colour(double share) {

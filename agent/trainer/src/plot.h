@@ -29,6 +29,9 @@ struct Axis {
 /// Round numbers between `low` and `high`, some `about` of them: steps of 1, 2 or 5 times a power of ten.
 std::vector<double> round_ticks(double low, double high, int about);
 
+/// Those of them that are whole numbers: for counts.
+std::vector<double> whole_ticks(double low, double high, int about);
+
 /// As few digits as tell numbers apart that are multiples of `step`.
 std::string tick_text(double value, double step);
 
@@ -64,8 +67,14 @@ void draw_legend(Canvas& canvas, const Point& top_left, std::span<const LegendEn
 /// Pixels that it takes.
 Point legend_size(std::span<const LegendEntry> entries, double text = kPlotText);
 
-/// The name of a class, or its number where it has none; long ones are cut.
+/// The name of a class as name_on_picture has it; long ones are cut.
 std::string class_name(const std::vector<std::string>& names, int cls);
+
+/// At most `most` characters of UTF-8 text, at least one: an ellipsis stands for those in the middle that there are
+/// more. Names of classes often differ at their ends alone.
+std::string cut_in_middle(const std::string& text, size_t most);
+/// The same for `width` pixels of text whose font size is `size` pixels.
+std::string cut_to_width(const std::string& text, double size, double width);
 
 /// White to dark blue for 0 to 1, as a heat map's colours: brightness falls all the way.
 Rgb heat_colour(double share);

@@ -84,7 +84,7 @@ void draw_colour_bar(Canvas& canvas, const Rect& bar, double most, bool normalis
   for (double y = bar.top; y < bar.bottom; ++y)
     canvas.fill({bar.left, y, bar.right, y + 1}, {heat_colour((bar.bottom - y) / bar.height())});
   canvas.frame(bar, 1, {kPlotFaint});
-  const auto values = round_ticks(0, most, 5);
+  const auto values = normalised ? round_ticks(0, most, 5) : whole_ticks(0, most, 5);
   for (const double value : values) {
     const double y = bar.bottom - value / most * bar.height();
     canvas.text({bar.right + kNameGap, y}, normalised ? cell_text("%.1f", value) : count_text(value), {.size = kPlotText, .colour = kPlotInk});

@@ -50,6 +50,12 @@ std::vector<double> values_of(const ClassCurves& of_class, Curve curve) {
   return f1;
 }
 
+std::vector<std::vector<double>> curves_of(const Metrics& metrics, Curve curve) {
+  std::vector<std::vector<double>> curves;
+  for (const ClassCurves& of_class : metrics.curves) curves.push_back(values_of(of_class, curve));
+  return curves;
+}
+
 std::vector<Point> points_of(const std::vector<double>& values) {
   std::vector<Point> points;
   for (size_t i = 0; i < values.size(); ++i)
@@ -64,39 +70,38 @@ std::vector<double> mean_curve(const std::vector<std::vector<double>>& curves) {
   return mean;
 }
 
-/// What the legend says of all classes together: the figure that people look the curve up for.
-std::string summary_text(const Metrics& metrics, Curve curve, const std::vector<double>& mean) {
+}  // namespace
+
+std::string curve_summary(const Metrics& metrics, Curve curve) {
   if (curve == Curve::precision_recall) return curve_text("all classes  mAP50 %.3f", metrics.map50);
-  if (curve == Curve::recall) return curve_text("all classes  %.2f at 0", mean.empty() ? 0.0 : mean[0]);
-  if (mean.empty()) return "all classes";
+  if (metrics.curves.empty()) return "all classes";
+  if (curve == Curve::f1) return curve_text("all classes  %.2f at %.3f", metrics.f1, metrics.confidence);
+  const std::vector<double> mean = mean_curve(curves_of(metrics, curve));
+  if (curve == Curve::recall) return curve_text("all classes  %.2f at 0", mean[0]);
   const auto best = std::max_element(mean.begin(), mean.end());
   return curve_text("all classes  %.2f at %.3f", *best, confidence_at(static_cast<size_t>(best - mean.begin())));
 }
-
-}  // namespace
 
 Image curve_plot(const Metrics& metrics, Curve curve, const std::vector<std::string>& names) {
   const Labels labels = labels_of(curve);
   Canvas canvas(Image(kWidth, kHeight, kPaper));
   Plot plot(canvas, {kPlotMargin, kPlotMargin, kWidth - kLegendWidth, kHeight - kPlotMargin}, labels.title, {labels.x}, {labels.y});
   const bool named = metrics.classes.size() <= kMostNamed;
-  std::vector<std::vector<double>> curves;
+  const std::vector<std::vector<double>> curves = curves_of(metrics, curve);
   std::vector<LegendEntry> legend;
-  for (size_t i = 0; i < metrics.curves.size(); ++i) {
-    curves.push_back(values_of(metrics.curves[i], curve));
+  for (size_t i = 0; i < curves.size(); ++i) {
     // After ten classes the colours come again, dashed.
     const Stroke stroke = named ? Stroke{{line_colour(i)}, 1.6, i >= 10 ? 6.0 : 0.0} : Stroke{{{150, 155, 165}, 0.6}, 1};
-    plot.line(points_of(curves.back()), stroke);
+    plot.line(points_of(curves[i]), stroke);
     const ClassMetrics& of_class = metrics.classes[i];
     if (named) {
       const std::string name = class_name(names, of_class.cls);
       legend.push_back({curve == Curve::precision_recall ? name + curve_text("  %.3f", of_class.ap50()) : name, stroke});
     }
   }
-  const std::vector<double> mean = mean_curve(curves);
   const Stroke stroke{{{15, 45, 130}}, 4};
-  plot.line(points_of(mean), stroke);
-  legend.insert(legend.begin(), {summary_text(metrics, curve, mean), stroke});
+  plot.line(points_of(mean_curve(curves)), stroke);
+  legend.insert(legend.begin(), {curve_summary(metrics, curve), stroke});
   if (!named) legend.push_back({curve_text("%zu classes", metrics.classes.size()), {{{150, 155, 165}, 0.6}, 1}});
   draw_legend(canvas, {kWidth - kLegendWidth + 8.0, plot.inside().top}, legend);
   return canvas.take();

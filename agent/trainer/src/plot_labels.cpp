@@ -10,33 +10,61 @@ namespace tenfold {
 namespace {
 
 constexpr int kPanel = 560;
+constexpr double kSmallestText = 10;
 
-/// A bar a class, with its number above it where there is room.
+/// What is written below the bars.
+struct BarNames {
+  std::vector<std::string> texts;
+  double text;   // size, pixels
+  bool upwards;  // they are too long to stand side by side
+  int height;    // pixels
+
+  BarNames(const std::vector<std::string>& names, double slot)
+      : texts(names), text(std::clamp(slot * 0.7, kSmallestText, kPlotText)), upwards(widest() + 6 > slot * 0.85) {
+    constexpr int kMost = kPanel / 3;
+    if (upwards)
+      for (std::string& name : texts) name = cut_to_width(name, text, kMost);
+    height = (upwards ? widest() : line()) + 8;
+  }
+
+  int line() const { return text_size("0", text).height; }
+  /// Names that are written upwards have room at every so many bars.
+  size_t every(double slot) const { return upwards ? static_cast<size_t>(std::max(1.0, std::ceil(line() / slot))) : 1; }
+
+ private:
+  int widest() const {
+    int width = 0;
+    for (const std::string& name : texts) width = std::max(width, text_size(name, text).width);
+    return width;
+  }
+};
+
+/// A bar a class, with its number above it and its name below where there is room.
 void draw_histogram(Canvas& canvas, const Rect& area, const std::vector<std::string>& names, const std::vector<int64_t>& counts) {
   const int64_t most = std::max<int64_t>(1, counts.empty() ? 1 : *std::max_element(counts.begin(), counts.end()));
-  const double slot_guess = area.width() / static_cast<double>(std::max<size_t>(names.size(), 1));
-  const double text = std::clamp(slot_guess * 0.7, 7.0, kPlotText);
-  int longest = 0;
-  for (const std::string& name : names) longest = std::max(longest, text_size(name, text).width);
-  const bool upwards = longest + 6 > slot_guess * 0.85;
-  const int names_height = std::min(upwards ? longest : text_size("0", text).height, kPanel / 3) + 8;
-  const Plot plot(canvas, {area.left, area.top, area.right, area.bottom - names_height}, "objects of each class",
+  const auto bars = static_cast<double>(std::max<size_t>(names.size(), 1));
+  const BarNames below(names, area.width() / bars);
+  const Plot plot(canvas, {area.left, area.top, area.right, area.bottom - below.height}, "objects of each class",
                   {.label = "", .high = static_cast<double>(names.size()), .numbers = false},
                   {.label = "", .high = 1.08 * static_cast<double>(most), .whole = true});
+  const double slot = plot.inside().width() / bars;
+  const size_t every = below.every(slot);
   for (size_t i = 0; i < names.size(); ++i) {
     const auto x = static_cast<double>(i);
     const Point foot = plot.pixel(x + 0.12, 0), head = plot.pixel(x + 0.88, static_cast<double>(counts[i]));
     canvas.fill({foot.x, head.y, head.x, foot.y}, {line_colour(0)});
+    const double middle = (foot.x + head.x) / 2;
     const std::string count = std::to_string(counts[i]);
-    if (text_size(count, text).width < slot_guess)
-      canvas.text({(foot.x + head.x) / 2, head.y - text_size(count, text).height / 2.0}, count,
-                  {.size = text, .colour = kPlotInk, .align = Align::centre});
-    const double line = text_size("0", text).height;
-    if (upwards) {
-      canvas.text({(foot.x + head.x) / 2, foot.y + 8}, names[i], {.size = text, .colour = kPlotInk, .align = Align::right, .upwards = true});
-    } else {
-      canvas.text({(foot.x + head.x) / 2, foot.y + 6 + line / 2}, names[i], {.size = text, .colour = kPlotInk, .align = Align::centre});
-    }
+    if (const TextSize size = text_size(count, below.text); size.width < slot)
+      canvas.text({middle, head.y - size.height / 2.0}, count,
+                  {.size = below.text, .colour = kPlotInk, .align = Align::centre});
+    if (i % every != 0) continue;
+    const Point at{middle, below.upwards ? foot.y + 8 : foot.y + 6 + below.line() / 2.0};
+    canvas.text(at, below.texts[i],
+                {.size = below.text,
+                 .colour = kPlotInk,
+                 .align = below.upwards ? Align::right : Align::centre,
+                 .upwards = below.upwards});
   }
 }
 

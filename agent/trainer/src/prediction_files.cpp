@@ -7,11 +7,12 @@
 
 #include "draw.h"
 #include "file_io.h"
+#include "shown_name.h"
 
 namespace tenfold {
 namespace {
 
-std::string shown_name(const std::vector<std::string>& names, int cls) {
+std::string name_of(const std::vector<std::string>& names, int cls) {
   const auto index = static_cast<size_t>(cls);
   return index < names.size() ? names[index] : std::to_string(cls);
 }
@@ -29,7 +30,7 @@ std::vector<DrawnBox> drawn_boxes(const std::vector<Prediction>& predictions, co
   std::vector<DrawnBox> boxes;
   for (const Prediction& p : predictions)
     boxes.push_back({p.x1 * scale_x, p.y1 * scale_y, p.x2 * scale_x, p.y2 * scale_y, p.cls,
-                     caption(shown_name(names, p.cls), p.score)});
+                     caption(name_on_picture(names, p.cls), p.score)});
   return boxes;
 }
 
@@ -80,10 +81,11 @@ nlohmann::ordered_json prediction_json(const ReadPicture& picture, const std::ve
   json["height"] = picture.fit.height;
   json["detections"] = nlohmann::ordered_json::array();
   for (const Prediction& p : predictions)
-    json["detections"].push_back({{"class", p.cls},
-                                  {"name", shown_name(names, p.cls)},
-                                  {"score", short_double(p.score)},
-                                  {"box", {short_double(p.x1), short_double(p.y1), short_double(p.x2), short_double(p.y2)}}});
+    json["detections"].push_back(
+        {{"class", p.cls},
+         {"name", name_of(names, p.cls)},
+         {"score", short_double(p.score)},
+         {"box", {short_double(p.x1), short_double(p.y1), short_double(p.x2), short_double(p.y2)}}});
   return json;
 }
 
@@ -92,7 +94,7 @@ std::string prediction_summary(const std::vector<Prediction>& predictions, const
   for (const Prediction& p : predictions) ++counts[p.cls];
   std::string text;
   for (const auto& [cls, count] : counts)
-    text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + shown_name(names, cls);
+    text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + name_in_line(names, cls);
   return text.empty() ? "nothing" : text;
 }
 

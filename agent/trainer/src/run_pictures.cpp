@@ -12,6 +12,7 @@
 #include "file_io.h"
 #include "image.h"
 #include "postprocess.h"
+#include "shown_name.h"
 
 namespace tenfold {
 namespace {
@@ -47,7 +48,7 @@ std::vector<DrawnBox> boxes_of(const Detections& found, const std::vector<std::s
   const auto row = found.accessor<float, 2>();
   for (int64_t i = 0; i < found.size(0); ++i) {
     const auto cls = static_cast<int>(row[i][5]);
-    boxes.push_back({row[i][0], row[i][1], row[i][2], row[i][3], cls, caption(names[static_cast<size_t>(cls)], row[i][4])});
+    boxes.push_back({row[i][0], row[i][1], row[i][2], row[i][3], cls, caption(name_on_picture(names, cls), row[i][4])});
   }
   return boxes;
 }

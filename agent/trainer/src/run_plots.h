@@ -21,6 +21,10 @@ enum class Curve { precision_recall, f1, precision, recall };
 /// A line a class and a thick one for their mean; `names` by class index.
 Image curve_plot(const Metrics& metrics, Curve curve, const std::vector<std::string>& names);
 
+/// What its legend says of all classes together: the figure that people look the curve up for. F1 is that of the
+/// metrics, at the confidence that they are taken at.
+std::string curve_summary(const Metrics& metrics, Curve curve);
+
 /// Counts, or with `normalised` the share that each has of its actual class.
 Image confusion_plot(const ConfusionMatrix& confusion, const std::vector<std::string>& names, bool normalised);
 

@@ -1,6 +1,7 @@
 #include "text_raster.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <stdexcept>
 
@@ -21,18 +22,29 @@ namespace tenfold {
 
 namespace {
 
-constexpr int kReplacement = '?';
+/// What stands for a character that is malformed or steers, as the font does not have it.
+constexpr char32_t kNoCharacter = 0xFFFD;
+
+stbtt_fontinfo read_font() {
+  stbtt_fontinfo info{};
+  const auto file = embedded_font();
+  if (stbtt_InitFont(&info, file.data(), 0) == 0) throw std::logic_error("the embedded font cannot be read");
+  return info;
+}
+
+/// 0 where the font has none.
+int find_glyph(const stbtt_fontinfo& info, char32_t character) {
+  return character == kNoCharacter ? 0 : stbtt_FindGlyphIndex(&info, static_cast<int>(character));
+}
 
 /// The font, and its scale for one size.
 struct SizedFont {
-  stbtt_fontinfo info;
+  stbtt_fontinfo info = read_font();
   float scale = 1;
   int ascent = 0;  // pixels, of every line
   int height = 0;
 
   explicit SizedFont(double size) {
-    const auto file = embedded_font();
-    if (stbtt_InitFont(&info, file.data(), 0) == 0) throw std::logic_error("the embedded font cannot be read");
     scale = stbtt_ScaleForMappingEmToPixels(&info, static_cast<float>(size));
     int above = 0, below = 0, gap = 0;
     stbtt_GetFontVMetrics(&info, &above, &below, &gap);
@@ -41,12 +53,12 @@ struct SizedFont {
   }
 
   int glyph_of(char32_t character) const {
-    const int glyph = stbtt_FindGlyphIndex(&info, static_cast<int>(character));
-    return glyph != 0 ? glyph : stbtt_FindGlyphIndex(&info, kReplacement);
+    const int glyph = find_glyph(info, character);
+    return glyph != 0 ? glyph : find_glyph(info, U'?');
   }
 };
 
-/// Decodes one character of UTF-8 and moves `text` behind it. What is malformed is one replacement character a byte.
+/// Decodes one character of UTF-8 and moves `text` behind it. What is malformed is kNoCharacter for each byte.
 char32_t next_character(std::string_view& text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
@@ -58,7 +70,15 @@ char32_t next_character(std::string_view& text) {
     character = character << 6U | (byte(i) & 0x3FU);
   }
   text.remove_prefix(good ? length : 1);
-  return good && character >= 0x20 && character != 0x7F ? character : kReplacement;
+  return good && character >= 0x20 && character != 0x7F ? character : kNoCharacter;
+}
+
+/// Letters, digits and signs that say something by themselves: neither punctuation nor what changes another character.
+bool says_something(char32_t character) {
+  if (character < 0x80) return std::isalnum(static_cast<int>(character)) != 0;
+  const bool punctuation = character < 0xC0 || (character >= 0x2000 && character < 0x2070);
+  const bool selector = character >= 0xFE00 && character < 0xFE10;  // of a character's variants
+  return !punctuation && !selector;
 }
 
 struct PlacedGlyph {
@@ -106,6 +126,18 @@ void put_glyph(TextMask& mask, const SizedFont& font, const PlacedGlyph& placed)
 }
 
 }  // namespace
+
+bool is_legible(std::string_view text) {
+  const stbtt_fontinfo font = read_font();
+  bool whole = true;
+  while (!text.empty()) {
+    const char32_t character = next_character(text);
+    const bool drawn = find_glyph(font, character) != 0;
+    if (drawn && says_something(character)) return true;
+    whole = whole && drawn;
+  }
+  return whole;
+}
 
 TextSize text_size(std::string_view text, double size) {
   const SizedFont font(size);

@@ -28,4 +28,7 @@ TextSize text_size(std::string_view text, double size);
 /// mathematics) and what is not UTF-8 becomes a question mark.
 TextMask rasterise_text(std::string_view text, double size);
 
+/// Whether UTF-8 text says something when it is drawn: the font has one of its letters or digits, or all of it.
+bool is_legible(std::string_view text);
+
 }  // namespace tenfold

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "canvas.h"
+#include "shown_name.h"
 #include "text_raster.h"
 
 namespace tenfold {
@@ -42,6 +43,20 @@ TEST(Draw, CaptionsStayWithinThePicture) {
       for (int x = 0; x < 480; ++x) coloured += is(drawn, x, y, class_colour(1));
     EXPECT_GT(coloured, 500);
   }
+}
+
+TEST(Draw, CaptionsGrowWithThePictureAsLinesDo) {
+  // Of the bar behind the caption, its rows above the box.
+  const auto bar_height = [](int side) {
+    const auto at = [side](float share) { return share * static_cast<float>(side); };
+    const DrawnBox box{at(0.25F), at(0.5F), at(0.75F), at(0.75F), 1, "bag"};
+    const Image drawn = draw_boxes(Image(side, side, {20, 20, 20}), {&box, 1});
+    int rows = 0;
+    while (is(drawn, side / 4 + 1, side / 2 - 1 - rows, class_colour(1))) ++rows;
+    return rows;
+  };
+  EXPECT_GE(bar_height(480), 15);
+  EXPECT_NEAR(bar_height(1920), 4 * bar_height(480), 4);
 }
 
 TEST(Draw, CaptionsSayNameAndScore) {
@@ -88,6 +103,29 @@ TEST(TextRaster, WritesTheAlphabetsOfEuropeAndMarksWhatItCannotWrite) {
   EXPECT_EQ(ink_of("\U0001F45C"), question) << "a handbag";
   EXPECT_EQ(ink_of("\n"), question);
   for (const char* malformed : {"\xFF", "\xC3", "\x80", "\xF5"}) EXPECT_EQ(ink_of(malformed), question);
+}
+
+TEST(TextRaster, KnowsWhatSaysSomethingWhenItIsDrawn) {
+  for (const char* name : {"bag", "Łódź", "собака", "自行车 2", "+", "", "?", "☂\uFE0F"})
+    EXPECT_TRUE(is_legible(name)) << name;
+  for (const char* name : {"自行车", "自行车-红", "\U0001F45C", "\U0001F45C\uFE0F", "\xFF\xFE"})
+    EXPECT_FALSE(is_legible(name)) << name;
+}
+
+TEST(ShownName, OnAPictureIsTheNumberWhereTheFontHasNoneOfIt) {
+  const std::vector<std::string> names = {"bag", "自行车", "自行车 b", "wide\nbag\t"};
+  EXPECT_EQ(name_on_picture(names, 0), "bag");
+  EXPECT_EQ(name_on_picture(names, 1), "class 1");
+  EXPECT_EQ(name_on_picture(names, 2), "自行车 b") << "what can be drawn is";
+  EXPECT_EQ(name_on_picture(names, 3), "wide bag ");
+  EXPECT_EQ(name_on_picture(names, 4), "4") << "one without a name";
+}
+
+TEST(ShownName, InALineIsOneLine) {
+  const std::vector<std::string> names = {"自行车", "a\r\nb", "\x1B[31mred"};
+  EXPECT_EQ(name_in_line(names, 0), "自行车");
+  EXPECT_EQ(name_in_line(names, 1), "a b");
+  EXPECT_EQ(name_in_line(names, 2), " [31mred") << "a name steers no terminal";
 }
 
 TEST(Canvas, EdgesBetweenPixelsAreSmoothed) {

@@ -114,8 +114,22 @@ TEST_F(Import, TakesStateDictsWrappedOrNot) {
   expect_all_tensors(imported("wrapped.pt"), /*halves=*/false);
 }
 
+TEST_F(Import, OverwritesAFileOnlyWhereThatIsTold) {
+  const fs::path out = *folder_ / "mine.safetensors";
+  testing::write_file(out, std::string("mine"));
+  std::vector<std::string> words = {"import", made("state_dict.pt").string(), "--out", out.string()};
+  const auto [code, output] = run_trainer(words);
+  EXPECT_EQ(code, static_cast<int>(ExitCode::usage));
+  EXPECT_TRUE(mentions(output, out.string() + " is there already")) << output;
+  EXPECT_TRUE(mentions(output, "--force")) << output;
+  EXPECT_EQ(fs::file_size(out), 4U);
+  words.push_back("--force");
+  EXPECT_EQ(run_trainer(words).code, 0);
+  EXPECT_GT(fs::file_size(out), 1000U);
+}
+
 TEST_F(Import, WhatWasImportedDetectsAsTheOriginal) {
-  const fs::path out = *folder_ / "imported.safetensors";
+  const fs::path out = *folder_ / "detects.safetensors";
   ASSERT_EQ(run_trainer({"import", made("state_dict.pt").string(), "--out", out.string()}).code, 0);
   const LoadedDetector loaded = load_detector(out, std::nullopt);
   const at::NoGradGuard no_grad;

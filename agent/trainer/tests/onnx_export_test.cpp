@@ -168,6 +168,22 @@ TEST(OnnxExportErrors, AreTold) {
   EXPECT_FALSE(std::filesystem::exists(folder / "w.onnx"));
 }
 
+TEST(OnnxExportFile, IsOverwrittenOnlyWhereThatIsTold) {
+  const TemporaryFolder folder;
+  const auto weights = folder / "w.safetensors", onnx = folder / "w.onnx";
+  testing::write_detector(weights, *testing::lively_detector("yolov8n", 1), "yolov8n", {"red"}, 64);
+  testing::write_file(onnx, std::string("mine"));
+  const auto refused = run_trainer({"export", weights.string()});
+  EXPECT_EQ(refused.code, static_cast<int>(ExitCode::usage));
+  EXPECT_TRUE(mentions(refused.output, onnx.string() + " is there already")) << refused.output;
+  EXPECT_TRUE(mentions(refused.output, "--force")) << refused.output;
+  EXPECT_EQ(std::filesystem::file_size(onnx), 4U);
+  const auto forced = run_trainer({"export", weights.string(), "--force", "batch=1"});
+  EXPECT_EQ(forced.code, 0) << forced.output;
+  EXPECT_TRUE(mentions(forced.output, "yolov8n, 1 class, opset 17, 1 image of 64x64 (HxW)")) << forced.output;
+  EXPECT_GT(std::filesystem::file_size(onnx), 1000U);
+}
+
 // --- The recording ---
 
 OpGraph record_for(int images, const std::function<at::Tensor(const at::Tensor&)>& program) {

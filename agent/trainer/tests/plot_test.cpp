@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <tuple>
 
 #include "run_plots.h"
+#include "text_raster.h"
 
 namespace tenfold {
 namespace {
@@ -17,6 +19,25 @@ TEST(Plot, TicksAreRoundAndCoverTheRange) {
   EXPECT_EQ(round_ticks(0.013, 0.041, 3), (std::vector<double>{0.02, 0.03, 0.04}));
   EXPECT_EQ(round_ticks(-1, 1, 2), (std::vector<double>{-1, 0, 1}));
   EXPECT_EQ(round_ticks(3, 3, 5), (std::vector<double>{3})) << "a range of nothing";
+}
+
+TEST(Plot, CountsHaveWholeTicks) {
+  EXPECT_EQ(whole_ticks(0, 1, 5), (std::vector<double>{0, 1}));
+  EXPECT_EQ(whole_ticks(0, 3, 5), (std::vector<double>{0, 1, 2, 3}));
+}
+
+TEST(Plot, LongNamesAreCutInTheMiddle) {
+  EXPECT_EQ(cut_in_middle("traffic light", 13), "traffic light");
+  EXPECT_EQ(cut_in_middle("traffic sign 30", 7), "tra… 30");
+  EXPECT_EQ(cut_in_middle("äöüäöü", 4), "äö…ü") << "between characters";
+  EXPECT_EQ(cut_in_middle("name", 1), "…");
+  const std::vector<std::string> names = {"regulatory--maximum-speed-limit-30--g1",
+                                          "regulatory--maximum-speed-limit-40--g1"};
+  EXPECT_NE(class_name(names, 0), class_name(names, 1));
+  const std::string cut = cut_to_width(names[0], 15, 100);
+  EXPECT_LE(text_size(cut, 15).width, 100);
+  EXPECT_GT(text_size(cut, 15).width, 80);
+  EXPECT_EQ(cut_to_width("cat", 15, 100), "cat");
 }
 
 TEST(Plot, TickTextsHaveNoMoreDigitsThanTheyNeed) {
@@ -47,6 +68,24 @@ std::set<std::tuple<int, int, int>> colours_of(const Image& image) {
 }
 
 bool has(const Image& image, Rgb colour) { return colours_of(image).contains({colour.r, colour.g, colour.b}); }
+
+/// How many runs of columns of a part of a picture have something dark in them.
+int dark_bands(const Image& image, int left, int right, int top, int bottom, bool in_rows = false) {
+  const auto dark = [&](int x, int y) { return image.row(y)[3 * x] < 120 && image.row(y)[3 * x + 2] < 120; };
+  const auto any_dark = [&](int at) {
+    for (int i = in_rows ? left : top; i < (in_rows ? right : bottom); ++i)
+      if (in_rows ? dark(i, at) : dark(at, i)) return true;
+    return false;
+  };
+  int bands = 0;
+  bool within = false;
+  for (int at = in_rows ? top : left; at < (in_rows ? bottom : right); ++at) {
+    const bool now = any_dark(at);
+    bands += now && !within ? 1 : 0;
+    within = now;
+  }
+  return bands;
+}
 
 EpochRow row_of(int64_t epoch, bool validated) {
   EpochRow row;
@@ -92,6 +131,34 @@ TEST(CurvePlots, TellFewClassesApartAndShowManyAsOneCloud) {
   }
 }
 
+TEST(CurvePlots, NameTheConfidenceThatTheMetricsAreTakenAt) {
+  // The raw mean is best at a peak of one step, the smoothed one on the plateau.
+  Metrics metrics;
+  metrics.classes.push_back({.cls = 0, .labels = 10});
+  std::vector<double> level(kConfidences, 0.1);
+  std::fill(level.begin() + 200, level.begin() + 500, 0.6);
+  level[900] = 0.9;
+  metrics.curves.push_back({{level, level}, std::vector<double>(101, 0.5)});
+  metrics.confidence = 0.35;
+  metrics.f1 = 0.6;
+  EXPECT_EQ(curve_summary(metrics, Curve::f1), "all classes  0.60 at 0.350");
+  EXPECT_EQ(curve_summary(metrics, Curve::precision), "all classes  0.90 at 0.901");
+  EXPECT_EQ(curve_summary(metrics, Curve::recall), "all classes  0.10 at 0");
+  EXPECT_EQ(curve_summary(Metrics{}, Curve::f1), "all classes") << "nothing was labelled";
+}
+
+TEST(ConfusionPlot, HasWholeCountsBesideItsColours) {
+  ConfusionMatrix confusion(3);
+  confusion.add(0, 0, 1);
+  const auto numbers = [&](bool normalised) {
+    const Image plot = confusion_plot(confusion, {"a", "b", "c"}, normalised);
+    const int left = plot.width - kPlotMargin - text_size("0000", kPlotText).width;
+    return dark_bands(plot, left, plot.width, 0, plot.height, true);
+  };
+  EXPECT_EQ(numbers(false), 2) << "0 and 1";
+  EXPECT_EQ(numbers(true), 6) << "0, 0.2, …, 1";
+}
+
 TEST(ConfusionPlot, ShowsEveryCellWhateverTheNumberOfClasses) {
   for (const int classes : {1, 3, 80}) {
     const std::vector<std::string> names(static_cast<size_t>(classes), "a class");
@@ -100,6 +167,27 @@ TEST(ConfusionPlot, ShowsEveryCellWhateverTheNumberOfClasses) {
     EXPECT_TRUE(has(confusion_plot(metrics.confusion, names, true), heat_colour(0.9))) << classes;
   }
   EXPECT_FALSE(confusion_plot(ConfusionMatrix(2), {"a", "b"}, true).empty()) << "nothing was evaluated";
+}
+
+TEST(LabelPlot, WritesNoMoreNamesAndCountsThanThereIsRoomFor) {
+  constexpr int kPanelWidth = 560;
+  const auto plot_of = [](int classes) {
+    std::vector<std::string> names;
+    for (int cls = 0; cls < classes; ++cls) names.push_back("class" + std::to_string(10 + cls % 90));
+    LabelStatistics statistics(names);
+    const std::vector<Label> labels{{0, 0.5F, 0.5F, 0.2F, 0.2F}};
+    statistics.add(labels);
+    return statistics.plot();
+  };
+  // Ten classes: all names, side by side or upwards. Eighty: every other. A thousand: some.
+  for (const auto& [classes, least, most] : {std::tuple{10, 10, 80}, {80, 20, 45}, {1000, 15, 60}}) {
+    const Image plot = plot_of(classes);
+    const int bands = dark_bands(plot, 60, kPanelWidth, plot.height - 55, plot.height - 20);
+    EXPECT_GE(bands, least) << classes;
+    EXPECT_LE(bands, most) << classes;
+  }
+  const Image plot = plot_of(80);
+  EXPECT_EQ(dark_bands(plot, 80, kPanelWidth, 430, 460), 0) << "no zeros above the axis";
 }
 
 TEST(LabelPlot, ShowsWhereTheLabelsAre) {

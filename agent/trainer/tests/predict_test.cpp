@@ -57,18 +57,52 @@ TEST(PictureFit, MeansThePixelsThatLetterboxingUses) {
   EXPECT_EQ(pixels[0][32][right], 114);
 }
 
+std::vector<std::string> names_in(const fs::path& source) {
+  std::vector<std::string> names;
+  for (const PictureFile& file : find_pictures(source.string()).files) names.push_back(file.name.string());
+  return names;
+}
+
 TEST(PictureFiles, AreFoundByFolderFileAndPattern) {
   const TemporaryFolder folder;
   for (const char* name : {"b.jpg", "a.PNG", "sub/a.png", "sub/a.jpg", "notes.txt"})
     testing::write_file(folder / name, std::string("x"));
-  std::vector<std::string> names;
-  for (const PictureFile& file : find_pictures(folder.path().string())) names.push_back(file.name.string());
-  EXPECT_EQ(names, (std::vector<std::string>{"a", "b", "sub/a", "sub/a.png"}));
-  EXPECT_EQ(find_pictures((folder / "b.jpg").string()).size(), 1U);
-  EXPECT_EQ(find_pictures((folder / "sub/*.jpg").string()).size(), 1U);
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"a", "b", "sub/a", "sub/a.png"}));
+  EXPECT_EQ(names_in(folder / "b.jpg"), (std::vector<std::string>{"b"}));
+  EXPECT_EQ(names_in(folder / "sub/*.jpg"), (std::vector<std::string>{"a"}));
+  EXPECT_EQ(find_pictures(folder.path().string()).left_out, "");
   EXPECT_THROW(find_pictures((folder / "*.webp").string()), TrainerError);
   fs::create_directories(folder / "empty");
   EXPECT_THROW(find_pictures((folder / "empty").string()), TrainerError);
+}
+
+TEST(PictureFiles, OfAPatternAreFoundAtAnyDepthAndKeepTheFoldersBelowIt) {
+  const TemporaryFolder folder;
+  for (const char* name : {"a.jpg", "one/a.jpg", "one/two/a.jpg", "one/two/b.png"})
+    testing::write_file(folder / name, std::string("x"));
+  EXPECT_EQ(names_in(folder / "**/*.jpg"), (std::vector<std::string>{"a", "one/a", "one/two/a"}));
+  EXPECT_EQ(names_in(folder / "one/**"), (std::vector<std::string>{"a", "two/a", "two/b"}));
+  EXPECT_EQ(names_in(folder / "*/a.jpg"), (std::vector<std::string>{"one/a"}));
+  EXPECT_EQ(names_in(folder / "one/*/../../a.jpg"), (std::vector<std::string>{"a"}))
+      << "no name leads out of the results";
+}
+
+TEST(PictureFiles, OfFormatsThatAreNotReadAreCounted) {
+  const TemporaryFolder folder;
+  for (const char* name : {"a.jpg", "b.BMP", "sub/c.tif", "sub/d.bmp", "notes.txt"})
+    testing::write_file(folder / name, std::string("x"));
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"a"}));
+  EXPECT_EQ(find_pictures(folder.path().string()).left_out,
+            "3 files are of formats that are not read (bmp, tif): convert them to JPEG, PNG or WebP");
+  EXPECT_EQ(find_pictures((folder / "*").string()).left_out,
+            "1 file is of a format that is not read (bmp): convert it to JPEG, PNG or WebP");
+  try {
+    find_pictures((folder / "sub").string());
+    FAIL() << "no error";
+  } catch (const TrainerError& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_data);
+    EXPECT_TRUE(mentions(error.what(), "has no JPEG, PNG or WebP file; 2 files are of formats")) << error.what();
+  }
 }
 
 class Detecting : public ::testing::Test {
@@ -130,6 +164,7 @@ TEST_F(Detecting, PredictNamesAndSkipsCorruptFilesAndSaysSoAtTheEnd) {
                                            "out=" + out.string(), "--json"});
   EXPECT_EQ(code, static_cast<int>(ExitCode::bad_data));
   EXPECT_TRUE(mentions(output, "b.jpg: not a JPEG, PNG or WebP file; skipped"));
+  EXPECT_TRUE(mentions(output, "2 images, ")) << output;
   EXPECT_TRUE(mentions(output, "1 of 3 files could not be read"));
   EXPECT_TRUE(fs::exists(out / "a.jpg"));
   EXPECT_TRUE(fs::exists(out / "c.jpg"));
@@ -154,11 +189,91 @@ TEST_F(Detecting, PredictOverwritesNoneOfThePicturesThatItIsGiven) {
   EXPECT_FALSE(fs::exists(folder_ / "photos/labels"));
 
   // What is not drawn overwrites nothing.
-  EXPECT_EQ(run_trainer({"predict", weights_.string(), "source=" + photo.string(), "out=" + (folder_ / "photos").string(),
-                         "--json", "--no-pictures"})
+  EXPECT_EQ(run_trainer({"predict", weights_.string(), "source=" + photo.string(),
+                         "out=" + (folder_ / "photos").string(), "--json", "--no-pictures", "--exist-ok"})
                 .code,
             0);
   EXPECT_EQ(testing::read_file(photo), before);
+}
+
+TEST_F(Detecting, PredictOfNothingReadableLeavesNoFolder) {
+  testing::write_file(folder_ / "b.bmp", std::string("BM"));
+  testing::write_file(folder_ / "photos/a.jpg", std::string("no picture"));
+  testing::write_file(folder_ / "photos/b.jpg", std::string("no picture"));
+  const fs::path out = folder_ / "found";
+  const auto one =
+      run_trainer({"predict", weights_.string(), "source=" + (folder_ / "b.bmp").string(), "out=" + out.string()});
+  EXPECT_EQ(one.code, static_cast<int>(ExitCode::bad_data));
+  EXPECT_TRUE(mentions(one.output, "b.bmp: not a JPEG, PNG or WebP file; skipped")) << one.output;
+  EXPECT_TRUE(mentions(one.output, "the file could not be read")) << one.output;
+  EXPECT_FALSE(mentions(one.output, "results in")) << one.output;
+  const auto two =
+      run_trainer({"predict", weights_.string(), "source=" + (folder_ / "photos").string(), "out=" + out.string()});
+  EXPECT_EQ(two.code, static_cast<int>(ExitCode::bad_data));
+  EXPECT_TRUE(mentions(two.output, "none of the 2 files could be read")) << two.output;
+  EXPECT_FALSE(fs::exists(out));
+}
+
+TEST_F(Detecting, PredictTellsOfPicturesWhoseFormatIsNotRead) {
+  testing::write_file(folder_ / "photos/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "photos/b.bmp", std::string("BM"));
+  const fs::path out = folder_ / "found";
+  const auto [code, output] =
+      run_trainer({"predict", weights_.string(), "source=" + (folder_ / "photos").string(), "out=" + out.string()});
+  EXPECT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "warning: 1 file is of a format that is not read (bmp)")) << output;
+  EXPECT_TRUE(mentions(output, "1 image, ")) << output;
+  EXPECT_TRUE(mentions(output, "results in " + out.string())) << output;
+}
+
+TEST_F(Detecting, PredictMixesTheResultsOfTwoRunsOnlyWhereItIsTold) {
+  testing::write_file(folder_ / "png/same.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "jpg/same.jpg", encode_jpeg(testing::scene(96, 96, {})));
+  const fs::path out = folder_ / "found";
+  const auto predict = [&](const std::string& source, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> words = {"predict", weights_.string(), "source=" + (folder_ / source).string(),
+                                      "out=" + out.string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_trainer(words);
+  };
+  ASSERT_EQ(predict("png").code, 0);
+  const auto first = testing::read_file(out / "same.jpg");
+  const auto second = predict("jpg");
+  EXPECT_EQ(second.code, static_cast<int>(ExitCode::usage));
+  EXPECT_TRUE(mentions(second.output, out.string() + " is not empty")) << second.output;
+  EXPECT_TRUE(mentions(second.output, "--exist-ok")) << second.output;
+  EXPECT_EQ(testing::read_file(out / "same.jpg"), first);
+
+  EXPECT_EQ(predict("jpg", {"exist_ok=true"}).code, 0);
+  EXPECT_EQ(probe_image(testing::read_file(out / "same.jpg")).width, 96);
+}
+
+TEST_F(Detecting, PredictAndValTakeADeviceByItsNumberAlone) {
+  testing::write_file(folder_ / "a.png", encode_png(testing::scene(64, 64, {})));
+  const auto predict_on = [&](const std::string& device) {
+    return run_trainer(
+        {"predict", weights_.string(), "source=" + (folder_ / "a.png").string(), "--no-pictures", "device=" + device});
+  };
+  const auto alone = predict_on("0"), named = predict_on("cuda:0");
+  EXPECT_EQ(alone.code, named.code) << "with a GPU and without";
+  EXPECT_NE(alone.code, static_cast<int>(ExitCode::usage)) << alone.output;
+  for (const char* wrong : {"gpu", "0,1", "-1", "cuda:", "cuda:x"}) {
+    const auto [code, output] = predict_on(wrong);
+    EXPECT_EQ(code, static_cast<int>(ExitCode::usage)) << wrong;
+    EXPECT_TRUE(mentions(output, "the number of one GPU as N or cuda:N, not " + std::string(wrong))) << output;
+  }
+}
+
+TEST_F(Detecting, PredictWritesANameWithALineBreakInOneLine) {
+  const fs::path weights = folder_ / "broken.safetensors";
+  testing::write_detector(weights, *testing::one_box_detector(), "yolov8n", {"dark\nred", "green", "blue"}, 32);
+  testing::write_file(folder_ / "a.png", encode_png(testing::scene(64, 64, {})));
+  const auto [code, output] = run_trainer({"predict", weights.string(), "source=" + (folder_ / "a.png").string(),
+                                           "out=" + (folder_ / "found").string(), "--json"});
+  EXPECT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "a.png: 1 dark red\n")) << output;
+  const Json all = Json::parse(read(folder_ / "found/predictions.json"));
+  EXPECT_EQ(all.at(0)["detections"].at(0)["name"], "dark\nred") << "as it is";
 }
 
 TEST_F(Detecting, PredictOverwritesNoLabelsOfThePicturesThatItIsGiven) {
@@ -285,13 +400,25 @@ TEST_F(Detecting, ValTakesAveragePrecisionByTheRuleAsked) {
   map50("mine");
 }
 
+TEST_F(Detecting, ValHasALineAClassWhateverItsName) {
+  const fs::path weights = folder_ / "broken.safetensors";
+  testing::write_detector(weights, *testing::one_box_detector(), "yolov8n", {"dark\r\nred", "green", "blue"}, 32);
+  testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
+  testing::write_file(folder_ / "data/labels/a.txt", std::string("0 0.5 0.5 0.5 0.5\n"));
+  testing::write_file(folder_ / "data/data.yaml",
+                      std::string("train: images\nval: images\nnames: [\"dark\\r\\nred\", green, blue]\n"));
+  const auto [code, output] = run_trainer({"val", weights.string(), "data=" + (folder_ / "data/data.yaml").string()});
+  ASSERT_EQ(code, 0) << output;
+  EXPECT_TRUE(mentions(output, "\ndark red                        1 ")) << output;
+}
+
 TEST_F(Detecting, ValSaysWhatDoesNotFit) {
   testing::write_file(folder_ / "data/images/a.png", encode_png(testing::scene(64, 64, {})));
   testing::write_file(folder_ / "data/data.yaml", std::string("train: images\nval: images\nnames: [red]\n"));
   const std::string data = "data=" + (folder_ / "data/data.yaml").string();
   const auto classes = run_trainer({"val", weights_.string(), data});
   EXPECT_EQ(classes.code, static_cast<int>(ExitCode::bad_data));
-  EXPECT_TRUE(mentions(classes.output, "the data set has 1 classes, the weights are for 3"));
+  EXPECT_TRUE(mentions(classes.output, "the data set has 1 class, the weights are for 3"));
   const auto split = run_trainer({"val", weights_.string(), data, "split=test"});
   EXPECT_EQ(split.code, static_cast<int>(ExitCode::bad_data));
   EXPECT_TRUE(mentions(split.output, "has no \"test\""));
