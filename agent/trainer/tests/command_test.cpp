@@ -85,6 +85,13 @@ TEST(CommandLine, EveryCommandHasHelpWithExamples) {
   }
 }
 
+TEST(CommandLine, TheYamlOfABuiltInModelExplainsItself) {
+  const auto [code, output] = run_trainer({"inspect", "yolov8s", "--yaml"});
+  EXPECT_EQ(code, 0);
+  EXPECT_TRUE(mentions(output, "# How to read a model yaml")) << output;
+  EXPECT_TRUE(mentions(output, "\nlayers:\n")) << output;
+}
+
 TEST(CommandLine, UnknownCommandsAndMissingOperandsAreUsageErrors) {
   const auto unknown = run_trainer({"exprot"});
   EXPECT_EQ(unknown.code, static_cast<int>(ExitCode::usage));
