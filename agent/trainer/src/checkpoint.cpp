@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdio>
+#include <utility>
 
 #include <unistd.h>
 
@@ -90,6 +91,32 @@ class TemporaryFolder {
   throw TrainerError(ExitCode::bad_checkpoint, "checkpoint " + folder.string() + ": " + what);
 }
 
+/// The checkpoint written last of those in a run's folder, or in its `checkpoints`.
+std::optional<fs::path> newest_checkpoint(const fs::path& run) {
+  std::optional<fs::path> newest;
+  fs::file_time_type written;
+  for (const fs::path& folder : {run, run / "checkpoints"}) {
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+      if (!entry.path().filename().string().starts_with(kPrefix)) continue;
+      std::error_code missing;
+      const auto time = fs::last_write_time(entry.path() / kStateFile, missing);
+      if (missing || (newest && std::pair(time, entry.path()) < std::pair(written, *newest))) continue;
+      newest = entry.path();
+      written = time;
+    }
+  }
+  return newest;
+}
+
+/// Users name the run that they want to go on with.
+void refuse_run_folder(const fs::path& folder) {
+  if (fs::exists(folder / kStateFile)) return;
+  if (const auto newest = newest_checkpoint(folder))
+    throw TrainerError(ExitCode::bad_config, "resume.dir: " + folder.string() +
+                                                 " is no checkpoint but holds some; the newest is " + newest->string());
+}
+
 std::vector<uint8_t> verified_file(const fs::path& folder, const Json& listed) {
   const std::string name = listed.at("name");
   if (name.find('/') != std::string::npos) refuse(folder, "a file name with a slash: " + name);
@@ -102,6 +129,7 @@ std::vector<uint8_t> verified_file(const fs::path& folder, const Json& listed) {
 }
 
 Snapshot read_unchecked(const fs::path& folder) {
+  refuse_run_folder(folder);
   const std::vector<uint8_t> text = read_file(folder / kStateFile);
   const Json state = Json::parse(text.begin(), text.end());
   if (state.at("format") != kFormat) refuse(folder, "format " + state.at("format").dump() + " is not known here");

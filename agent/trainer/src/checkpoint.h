@@ -64,7 +64,8 @@ class CheckpointRotation {
 };
 
 /// Reads a checkpoint folder; every file named in its state.json is verified by size and SHA-256 before it is used.
-/// Throws TrainerError(bad_checkpoint).
+/// Throws TrainerError: bad_checkpoint; bad_config where the folder is none but holds some, as a run's does, which names the
+/// newest.
 Snapshot read_checkpoint(const std::filesystem::path& folder);
 
 }  // namespace tenfold

@@ -18,12 +18,12 @@ std::string option_key(std::string_view name) {
   return key;
 }
 
-/// The part before `=` of `name=value`, where it looks like a name and not like a path.
-std::optional<std::string> name_before_equals(const std::string& word) {
+/// The part before `=` of `name=value`, where it looks like a name and not like a path. Those of settings may have dots.
+std::optional<std::string> name_before_equals(const std::string& word, bool dots) {
   const size_t equals = word.find('=');
   if (equals == 0 || equals == std::string::npos) return std::nullopt;
-  const bool is_name = std::all_of(word.begin(), word.begin() + static_cast<std::ptrdiff_t>(equals), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
+  const bool is_name = std::all_of(word.begin(), word.begin() + static_cast<std::ptrdiff_t>(equals), [dots](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || (dots && c == '.');
   });
   if (!is_name) return std::nullopt;
   return word.substr(0, equals);
@@ -62,19 +62,26 @@ CommandArguments::CommandArguments(const Command& command, const std::vector<std
       const size_t equals = word.find('=');
       const std::string name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
       const CommandOption* option = find_option(name);
-      if (option == nullptr) refuse_unknown("--" + name, name);
+      if (option == nullptr && !command.takes_settings) refuse_unknown("--" + name, name);
       std::optional<std::string> value;
       if (equals != std::string::npos)
         value = word.substr(equals + 1);
-      else if (!option->value.empty() && i + 1 < words.size())
+      else if ((option == nullptr || !option->value.empty()) && i + 1 < words.size())
         value = words[++i];
-      take_option(*option, std::move(value));
+      if (option == nullptr)
+        take_setting(name, std::move(value));
+      else
+        take_option(*option, std::move(value));
     } else if (word[0] == '-') {
       refuse_unknown(word, word.substr(1));
-    } else if (const auto name = name_before_equals(word)) {
+    } else if (const auto name = name_before_equals(word, command.takes_settings)) {
       const CommandOption* option = find_option(*name);
-      if (option == nullptr) refuse_unknown(*name, *name);
-      take_option(*option, word.substr(name->size() + 1));
+      if (option != nullptr)
+        take_option(*option, word.substr(name->size() + 1));
+      else if (command.takes_settings)
+        take_setting(*name, word.substr(name->size() + 1));
+      else
+        refuse_unknown(*name, *name);
     } else {
       operands_.push_back(word);
     }
@@ -104,6 +111,13 @@ void CommandArguments::take_option(const CommandOption& option, std::optional<st
     fail(option.name, "needs a value: " + shown_option(option));
   }
   given_.push_back({&option, value.value_or("")});
+}
+
+void CommandArguments::take_setting(const std::string& name, std::optional<std::string> value) {
+  if (!value) fail(name, "needs a value: " + name + "=…");
+  std::string key = name;
+  std::replace(key.begin(), key.end(), '-', '_');
+  settings_.push_back({std::move(key), std::move(*value)});
 }
 
 void CommandArguments::refuse_unknown(const std::string& word, const std::string& name) const {

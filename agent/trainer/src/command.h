@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "setting.h"
+
 namespace tenfold {
 
 /// One option of a command. It is given as `--name value`, `--name=value` or `name=value`; `-` and `_` are the same.
@@ -27,6 +29,7 @@ struct Command {
   std::vector<std::string> examples;  ///< what follows "tenfold-trainer ", perhaps with a comment
   size_t min_operands = 1;
   size_t max_operands = 1;
+  bool takes_settings = false;  ///< `key=value` (or `--key value`) that is no option: the command judges the keys
   std::function<int(const CommandArguments&)> run;  ///< returns the exit status
 };
 
@@ -38,6 +41,8 @@ class CommandArguments {
   CommandArguments(const Command& command, const std::vector<std::string>& words);
 
   const std::vector<std::string>& operands() const { return operands_; }
+  /// In their order, with `_` for each `-` of a key.
+  const std::vector<Setting>& settings() const { return settings_; }
 
   bool flag(const std::string& name) const;
   std::optional<std::string> text(const std::string& name) const;
@@ -59,11 +64,13 @@ class CommandArguments {
   const CommandOption* find_option(const std::string& name) const;
   const Given* find(const std::string& name) const;
   void take_option(const CommandOption& option, std::optional<std::string> value);
+  void take_setting(const std::string& name, std::optional<std::string> value);
   [[noreturn]] void refuse_unknown(const std::string& word, const std::string& name) const;
 
   const Command& command_;
   std::vector<Given> given_;
   std::vector<std::string> operands_;
+  std::vector<Setting> settings_;
 };
 
 /// What `tenfold-trainer COMMAND --help` prints.

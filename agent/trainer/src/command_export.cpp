@@ -55,6 +55,7 @@ int export_weights(const CommandArguments& arguments) {
   options.width = size.width;
   options.height = size.height;
   const OnnxModel model = export_onnx(*loaded.model, options, onnx_metadata(loaded, size));
+  make_folder_of(out);
   replace_file(out, serialize(model));
   std::printf("%s\n", out.c_str());
   std::fprintf(stderr, "%s, %s, opset %d, %s of %dx%d (HxW), %zu operators\n", loaded.arch.c_str(),

@@ -23,6 +23,10 @@ Taken are whole models and state dicts, by themselves or under "ema" (first), "m
 full. The names of the tensors stay as they are, and are compared with the built-in models.)";
 
 CheckpointWeights read_checkpoint_weights(const fs::path& file) {
+  if (file.extension() == ".safetensors")
+    throw TrainerError(ExitCode::bad_config,
+                       file.string() + ": these are weights already, and need no import: train takes them as weights=" +
+                           file.string() + ", and val, predict and export as they are");
   try {
     TorchCheckpoint checkpoint(file);
     return weights_in(checkpoint);
@@ -71,6 +75,7 @@ Metadata metadata_for(const CheckpointWeights& weights, const std::optional<Fit>
 /// The file appears whole or not at all.
 void write_whole(const fs::path& out, const NamedTensors& tensors, const Metadata& metadata) {
   const fs::path part = out.string() + ".part";
+  make_folder_of(out);
   try {
     write_safetensors(part, tensors, metadata);
     fs::rename(part, out);

@@ -1,5 +1,7 @@
 #include <csignal>
 #include <cstdio>
+#include <sstream>
+#include <utility>
 
 #include <unistd.h>
 
@@ -7,6 +9,7 @@
 #include "config.h"
 #include "console.h"
 #include "control.h"
+#include "run_folder.h"
 #include "train_loop.h"
 
 namespace tenfold {
@@ -53,7 +56,8 @@ Ending train(Training& training) {
 
 /// Trains, tells how it went, and ends the process without unwinding: a lost peer would keep the destructors of Gloo and
 /// NCCL waiting.
-[[noreturn]] void train_and_exit(const std::filesystem::path& file) {
+[[noreturn]] void train_and_exit(const std::optional<std::filesystem::path>& file,
+                                 const std::vector<Setting>& settings) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader of events that went away is told by the control descriptor
   RankEnvironment env;
   try {
@@ -65,7 +69,8 @@ Ending train(Training& training) {
   const std::unique_ptr<Control> control = make_control(env);
   std::optional<Config> config;
   try {
-    config = load_config(file);
+    config = load_config(file, settings);
+    check_folders(*config);
   } catch (const TrainerError& error) {
     exit_with(*events, {error.code(), error.what()});
   }
@@ -74,19 +79,31 @@ Ending train(Training& training) {
   exit_with(*events, train(training));
 }
 
-constexpr const char* kTrainText = R"(A config needs no more than a data set (a YOLO data.yaml); everything else has the default that YOLO users know:
+constexpr const char* kTrainText =
+    R"(Trains a detector. What to train is said by words `key=value`, as YOLO users know them, by a config file, or by both:
+words that follow a file override it. No more is needed than a data set.
+  data=data.yaml        the data set: a YOLO data.yaml, or the folder that holds it
+  model=yolov8n         the network: a built-in name or a model yaml (yolov8n)
+  weights=FILE          safetensors to start from: of another run, or of a published checkpoint after `import`. Tensors
+                        that fit by name and shape are taken; a file that fits none of the model's convolutions is refused
+  dir=FOLDER            the run's folder (tenfold-run/NAME); project=FOLDER stands for dir=FOLDER/NAME
+  name=NAME             what the run is called (train)
+  resume=FOLDER         a checkpoint to go on from: dir=runs/first resume=runs/first/checkpoints/step-...
+The training arguments, with their defaults; unknown and unsupported ones are refused by name:
+)";
+
+constexpr const char* kConfigText = R"(
+A config file says the same as JSON. Every field of it can be a word, too: checkpoint.every.steps=500.
   {
-    "data":  {"kind": "yaml", "path": "data.yaml"},
-    "model": {"arch": "yolov8n"},
-    "train": {"epochs": 100, "batch": 16, "imgsz": 640},
-    "run":   {"dir": "runs/first"}
+    "data":   "data.yaml",
+    "model":  {"arch": "yolov8n", "weights": null},
+    "train":  {"epochs": 100, "batch": 16, "imgsz": 640},
+    "run":    {"name": "first", "dir": "runs/first"},
+    "checkpoint": {"every": {"epochs": 1}},
+    "resume": null
   }
-`train` takes the usual arguments (lr0, momentum, mosaic, ...); unknown and unsupported ones are refused by name.
-`model.weights` names weights to start from: those of another run, or of a published checkpoint after `import`. Tensors
-that fit by name and shape are taken; weights that fit none of the model's convolutions are refused.
-Results are in run.dir: results.csv, weights/best.safetensors, pictures of predictions in val_pred/.
-Ctrl-C writes a checkpoint and ends; go on with  "resume": {"dir": "runs/first/checkpoints/step-..."}.
-Of its own checkpoints a process keeps the last three; those that it finds in the folder stay.
+Results are in run.dir: results.csv, weights/best.safetensors, pictures of predictions in val_pred/. Ctrl-C writes a
+checkpoint and ends. Of its own checkpoints a process keeps the last three; those that it finds in the folder stay.
 
 Several ranks: start one process each with the environment that torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
 MASTER_PORT). `batch` is that of all ranks together.
@@ -94,16 +111,41 @@ MASTER_PORT). `batch` is that of all ranks together.
   TENFOLD_EVENTS_FD     write events there, as NDJSON, instead of progress on stdout
   TENFOLD_CONTROL_FD    read commands from there; its end of file ends the process)";
 
+/// `name=value` of all arguments, in lines of the help's width.
+std::string usual_arguments() {
+  constexpr size_t kColumns = 118;
+  std::string text, line;
+  std::istringstream fields(arguments_yaml(TrainArguments{}));
+  for (std::string field; std::getline(fields, field);) {
+    std::erase(field, '"');
+    const std::string word = field.replace(field.find(": "), 2, "=");
+    if (line.size() + word.size() + 2 > kColumns) text += std::exchange(line, "") + "\n";
+    line += (line.empty() ? "  " : " ") + word;
+  }
+  return text + line + "\n";
+}
+
+int train_as_asked(const CommandArguments& arguments) {
+  if (arguments.operands().empty() && arguments.settings().empty())
+    arguments.fail("", "needs a config file, or words such as data=data.yaml model=yolov8n");
+  std::optional<std::filesystem::path> file;
+  if (!arguments.operands().empty()) file = arguments.operands().front();
+  train_and_exit(file, arguments.settings());
+}
+
 }  // namespace
 
 Command train_command() {
   return {.name = "train",
-          .operands = "CONFIG.json",
-          .summary = "train as the config says",
-          .text = kTrainText,
+          .operands = "[CONFIG.json] [key=value ...]",
+          .summary = "train a detector",
+          .text = kTrainText + usual_arguments() + kConfigText,
           .options = {},
-          .examples = {"train config.json"},
-          .run = [](const CommandArguments& arguments) -> int { train_and_exit(arguments.operands().front()); }};
+          .examples = {"train data=data.yaml model=yolov8n epochs=100 imgsz=640 dir=runs/first", "train config.json",
+                       "train config.json epochs=300 lr0=0.005"},
+          .min_operands = 0,
+          .takes_settings = true,
+          .run = train_as_asked};
 }
 
 }  // namespace tenfold

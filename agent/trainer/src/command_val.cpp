@@ -154,7 +154,7 @@ Command val_command() {
           .operands = "WEIGHTS.safetensors",
           .summary = "measure a detector on a data set",
           .text = kValText,
-          .options = {{"data", "FILE", "the data set's data.yaml"},
+          .options = {{"data", "FILE", "the data set's data.yaml, or the folder that holds it"},
                       {"split", "NAME", "train, val or test (val)"},
                       {"imgsz", "N", "side of the network's input in pixels (as it was trained)"},
                       {"batch", "N", "pictures at a time (16)"},

@@ -2,12 +2,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 
 #include "config_reader.h"
+#include "config_settings.h"
 #include "exit_code.h"
 
 namespace tenfold {
@@ -62,7 +64,7 @@ CheckpointPolicy read_checkpoint(ObjectReader checkpoint, const std::filesystem:
   checkpoint.text("dir", dir);
   policy.dir = dir;
   const bool given = checkpoint.has("every");
-  ObjectReader every = checkpoint.object("every");
+  ObjectReader every = checkpoint.object("every", R"({"epochs": 1} or {"steps": 500})");
   every.optional_integer("epochs", policy.every_epochs, 1, kMany);
   every.optional_integer("steps", policy.every_steps, 1, kMany);
   every.finish();
@@ -86,7 +88,7 @@ Config read_config(const nlohmann::json& json, Problems& problems) {
   int64_t contract = kContractVersion;
   top.integer("contract", contract, kContractVersion, kContractVersion);
 
-  ObjectReader run = top.object("run");
+  ObjectReader run = top.object("run", R"({"dir": "runs/first"})");
   run.text("name", config.run_name);
   std::string dir = "tenfold-run/" + config.run_name;
   run.text("dir", dir);
@@ -94,17 +96,20 @@ Config read_config(const nlohmann::json& json, Problems& problems) {
   config.run_dir = dir;
 
   if (!top.has("data")) {
-    top.problem("data", "is required: {\"kind\": \"yaml\", \"path\": \"data.yaml\"} or shards");
+    top.problem("data",
+                R"(is required: the path of a data.yaml ("data": "data.yaml", or data=data.yaml as a word), or shards)");
     top.object("data");
   } else {
-    config.data = read_data(top.object("data"));
+    config.data = read_data(top.object("data", R"({"kind": "yaml", "path": "data.yaml"}, or the path alone)"));
   }
-  read_model(top.object("model"), config);
-  read_arguments(top.object("train"), config.train);
-  config.checkpoint = read_checkpoint(top.object("checkpoint"), config.run_dir);
+  read_model(top.object("model", R"({"arch": "yolov8n"}, or the name alone)"), config);
+  read_arguments(top.object("train", R"({"epochs": 100, "imgsz": 640})"), config.train);
+  config.checkpoint =
+      read_checkpoint(top.object("checkpoint", R"({"every": {"epochs": 1}})"), config.run_dir);
 
   const bool resumes = top.has("resume");
-  ObjectReader resume = top.object("resume");
+  ObjectReader resume =
+      top.object("resume", R"({"dir": "runs/first/checkpoints/step-00000300"}, or the folder alone)");
   if (resumes) {
     std::string from;
     resume.required_text("dir", from);
@@ -119,15 +124,41 @@ Config read_config(const nlohmann::json& json, Problems& problems) {
   return config;
 }
 
-}  // namespace
+/// Where a text stops being JSON and why: "line 3, column 5: unexpected '}'; expected string literal".
+std::string json_defect(std::string_view text, const nlohmann::json::parse_error& error) {
+  constexpr std::string_view kGrammar = " - ";  // ends what the library says of itself and of its grammar
+  const std::string what = error.what();
+  const size_t dash = what.find(kGrammar);
+  const size_t at = std::min(std::max<size_t>(error.byte, 1) - 1, text.size());
+  const size_t line_begin = at == 0 ? 0 : text.rfind('\n', at - 1) + 1;  // npos + 1 is 0
+  const auto line = 1 + std::ranges::count(text.substr(0, at), '\n');
+  std::string defect = "line " + std::to_string(line) + ", column " + std::to_string(at - line_begin + 1) + ": " +
+                       (dash == std::string::npos ? what : what.substr(dash + kGrammar.size()));
+  const size_t before = at == 0 ? std::string_view::npos : text.find_last_not_of(" \t\r\n", at - 1);
+  const bool closes = at < text.size() && (text[at] == '}' || text[at] == ']');
+  if (closes && before != std::string_view::npos && text[before] == ',')
+    defect += "; the comma before it is one too many";
+  return defect;
+}
 
-Config parse_config(std::string_view text, const std::string& source) {
-  nlohmann::json json;
+nlohmann::json parse_json(std::string_view text, const std::string& source) {
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos)
+    throw TrainerError(ExitCode::bad_config, source + ": not JSON: it is empty");
   try {
-    json = nlohmann::json::parse(text);
+    return nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error& error) {
-    throw TrainerError(ExitCode::bad_config, source + ": not JSON: " + error.what());
+    std::string message = source + ": not JSON: " + json_defect(text, error);
+    if (source.ends_with(".yaml") || source.ends_with(".yml"))
+      message += "\nA data set's yaml is given as data=" + source + ", a model's as model=" + source;
+    throw TrainerError(ExitCode::bad_config, message);
+  } catch (const nlohmann::json::exception& error) {
+    const std::string what = error.what();  // "[json.exception.out_of_range.406] number overflow parsing '1e999'"
+    throw TrainerError(ExitCode::bad_config, source + ": " + what.substr(what.find("] ") + 2));
   }
+}
+
+Config checked_config(nlohmann::json json, const std::string& source) {
+  spell_out(json);
   Problems problems;
   Config config = read_config(json, problems);
   if (problems.empty()) return config;
@@ -137,11 +168,29 @@ Config parse_config(std::string_view text, const std::string& source) {
   throw TrainerError(ExitCode::bad_config, message);
 }
 
-Config load_config(const std::filesystem::path& file) {
+std::string read_config_file(const std::filesystem::path& file) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored))
+    throw TrainerError(ExitCode::bad_config, file.string() + ": is a folder, not a config file");
   std::ifstream in(file, std::ios::binary);
   if (!in) throw TrainerError(ExitCode::bad_config, file.string() + ": " + std::strerror(errno));
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  return parse_config(text, file.string());
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+}  // namespace
+
+Config parse_config(std::string_view text, const std::string& source) {
+  return checked_config(parse_json(text, source), source);
+}
+
+Config load_config(const std::optional<std::filesystem::path>& file, const std::vector<Setting>& settings) {
+  nlohmann::json json = nlohmann::json::object();
+  if (file) json = parse_json(read_config_file(*file), file->string());
+  spell_out(json);
+  put_settings(json, settings);
+  std::string source = file ? file->string() : "the command line";
+  if (file && !settings.empty()) source += " and the command line";
+  return checked_config(std::move(json), source);
 }
 
 }  // namespace tenfold

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "setting.h"
 #include "train_arguments.h"
 
 namespace tenfold {
@@ -54,7 +55,8 @@ struct Config {
 /// Parses the text of a config file. Throws TrainerError(bad_config) with every problem and its path.
 Config parse_config(std::string_view json, const std::string& source);
 
-/// Reads and parses a config file.
-Config load_config(const std::filesystem::path& file);
+/// Reads a config file, where there is one, puts the words of a command line over it, and parses the whole. Throws
+/// TrainerError: bad_config as above, usage for words that mean nothing.
+Config load_config(const std::optional<std::filesystem::path>& file, const std::vector<Setting>& settings = {});
 
 }  // namespace tenfold

@@ -11,7 +11,8 @@ namespace tenfold {
 namespace {
 
 std::string shown(const nlohmann::json& value) {
-  std::string text = value.dump();
+  // Words of a command line may be of any bytes.
+  std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return text.size() > 40 ? text.substr(0, 37) + "..." : text;
 }
 
@@ -36,13 +37,15 @@ bool is_layer_number(const nlohmann::json& value) {
 
 }  // namespace
 
-ObjectReader::ObjectReader(const nlohmann::json* value, std::string path, Problems& problems)
+ObjectReader::ObjectReader(const nlohmann::json* value, std::string path, Problems& problems,
+                           const std::string& example)
     : path_(std::move(path)), problems_(problems) {
   if (value == nullptr || value->is_null()) return;
   if (value->is_object()) {
     object_ = value;
   } else {
-    problems_.push_back((path_.empty() ? "the config" : path_) + ": must be an object, not " + shown(*value));
+    problems_.push_back((path_.empty() ? "the config" : path_) + ": must be an object" +
+                        (example.empty() ? "" : " such as " + example) + ", not " + shown(*value));
   }
 }
 
@@ -232,7 +235,9 @@ void ObjectReader::layers(const char* name, std::vector<std::string>& prefixes) 
   prefixes = std::move(given);
 }
 
-ObjectReader ObjectReader::object(const char* name) { return ObjectReader(take(name), path_of(name), problems_); }
+ObjectReader ObjectReader::object(const char* name, const std::string& example) {
+  return ObjectReader(take(name), path_of(name), problems_, example);
+}
 
 void ObjectReader::finish() {
   if (object_ == nullptr) return;

@@ -17,8 +17,8 @@ using Problems = std::vector<std::string>;
 /// finish() notes the fields that nobody asked for. It is a visitor for visit_arguments.
 class ObjectReader {
  public:
-  /// `value` may be null for "absent"; `path` is "" for the top.
-  ObjectReader(const nlohmann::json* value, std::string path, Problems& problems);
+  /// `value` may be null for "absent"; `path` is "" for the top; `example` is told where it is no object.
+  ObjectReader(const nlohmann::json* value, std::string path, Problems& problems, const std::string& example = "");
 
   /// Refuses `name` with `advice` if it is there.
   void refuse(std::string_view name, std::string_view advice);
@@ -39,7 +39,7 @@ class ObjectReader {
   void device(const char* name, std::string& value);
   /// The first N layers as a number N, or a list of layer numbers and prefixes of parameter names.
   void layers(const char* name, std::vector<std::string>& prefixes);
-  ObjectReader object(const char* name);
+  ObjectReader object(const char* name, const std::string& example = "");
   /// Whether the field is there and not null.
   bool has(const char* name) const;
   void problem(const char* name, const std::string& what);

@@ -15,6 +15,14 @@ std::string format(const char* pattern, auto... values) {
   return text;
 }
 
+/// "1 class", "2 classes".
+std::string count_of(int64_t count, const char* one, const char* many) {
+  return std::to_string(count) + " " + (count == 1 ? one : many);
+}
+
+/// No object was found: then no epoch is the best, and no confidence is better than another.
+bool nothing_found(const MetricSummary& metrics) { return metrics.map50 == 0 && metrics.map50_95 == 0; }
+
 /// "1:02:03" or "2:03".
 std::string clock_text(double seconds) {
   const long s = std::lround(seconds);
@@ -58,6 +66,12 @@ std::string in_columns(const std::string& text, int columns) {
   return fitted.append(static_cast<size_t>(columns - used), ' ');
 }
 
+/// Without a validation every epoch counts as the best: nothing was measured.
+const char* verdict_of(const EpochEvent& epoch) {
+  if (!epoch.best || !epoch.metrics) return "";
+  return nothing_found(*epoch.metrics) ? "  nothing found yet" : "  best";
+}
+
 class ConsoleSink final : public EventSink {
  public:
   ConsoleSink(std::FILE* out, bool terminal) : out_(out), terminal_(terminal) {}
@@ -87,21 +101,21 @@ class ConsoleSink final : public EventSink {
   }
 
   void show(const HelloEvent& e) {
-    line(format("tenfold-trainer %s · LibTorch %s · %s · %d thread%s · %d rank%s", TENFOLD_VERSION, e.torch.c_str(),
-                e.device.c_str(), e.threads, e.threads == 1 ? "" : "s", e.world_size, e.world_size == 1 ? "" : "s"));
+    line(format("tenfold-trainer %s · LibTorch %s · %s · ", TENFOLD_VERSION, e.torch.c_str(), e.device.c_str()) +
+         count_of(e.threads, "thread", "threads") + " · " + count_of(e.world_size, "rank", "ranks"));
   }
   void show(const JoinedEvent&) {}
   void show(const ModelEvent& e) {
-    line(format("%s · %lld classes · %.2f M parameters · %.1f GFLOPs", e.arch.c_str(), static_cast<long long>(e.nc),
-                static_cast<double>(e.parameters) / 1e6, e.gflops));
-    if (e.transferred > 0) line(format("%lld tensors taken from the given weights", static_cast<long long>(e.transferred)));
+    line(e.arch + " · " + count_of(e.nc, "class", "classes") +
+         format(" · %.2f M parameters · %.1f GFLOPs", static_cast<double>(e.parameters) / 1e6, e.gflops));
+    if (e.transferred > 0) line(count_of(e.transferred, "tensor", "tensors") + " taken from the given weights");
     line("");
     // Each epoch's line names its losses: which there are depends on the model.
     line("    epoch        P        R    mAP50  mAP50-95  images/s     time  losses");
   }
   void show(const BatchEvent& e) {
-    line(format("batch %lld · %lld images a pass, which takes %.2f GiB", static_cast<long long>(e.batch),
-                static_cast<long long>(e.device_batch), static_cast<double>(e.peak_bytes) / (1 << 30)));
+    line(format("batch %lld · ", static_cast<long long>(e.batch)) + count_of(e.device_batch, "image", "images") +
+         format(" a pass, which takes %.2f GiB", static_cast<double>(e.peak_bytes) / (1 << 30)));
   }
   void show(const ResumedEvent& e) {
     line(format("resumed at step %lld, epoch %lld", static_cast<long long>(e.step),
@@ -132,12 +146,12 @@ class ConsoleSink final : public EventSink {
       text += "        -        -        -         -";
     }
     line(text + format("  %8.1f %8s  ", e.images_per_s, clock_text(e.time_s).c_str()) + losses_text(e.train) +
-         (e.best ? "  best" : ""));
+         verdict_of(e));
   }
   void show(const EvaluationEvent& e) {
     line("");
-    line(format("weights of epoch %lld, on %lld images, at confidence %.2f", static_cast<long long>(e.epoch),
-                static_cast<long long>(e.images), e.confidence));
+    line(format("weights of epoch %lld, on ", static_cast<long long>(e.epoch)) + count_of(e.images, "image", "images") +
+         (nothing_found(e.metrics) ? ": nothing found" : format(", at confidence %.2f", e.confidence)));
     line("    class                     images   labels        P        R    mAP50  mAP50-95");
     const auto row = [this](const ClassResult& result) {
       line(format("    %s %7lld %8lld %8.3f %8.3f %8.3f %9.3f", in_columns(result.name, 24).c_str(),
@@ -148,7 +162,7 @@ class ConsoleSink final : public EventSink {
     for (const ClassResult& result : e.classes) row(result);
     line("");
   }
-  void show(const CheckpointEvent&) {}
+  void show(const CheckpointEvent& e) { checkpoint_ = e.dir; }
   void show(const WarningEvent& e) { complain("warning: " + e.message); }
   void show(const ArtifactEvent& e) { files_.insert(e.file.name); }
   void show(const EndEvent& e) {
@@ -157,6 +171,7 @@ class ConsoleSink final : public EventSink {
       line(e.message);
     } else {
       complain(std::string(name_of(e.code)) + ": " + e.message);
+      if (!checkpoint_.empty()) complain("newest checkpoint, to go on from: resume=" + checkpoint_);
     }
   }
 
@@ -165,6 +180,7 @@ class ConsoleSink final : public EventSink {
   std::mutex mutex_;
   bool redrawn_ = false;
   int64_t epochs_ = 0;
+  std::string checkpoint_;  // the one written last
   std::set<std::string> files_;  // some come early; they are listed at the end, not between the epochs
 };
 

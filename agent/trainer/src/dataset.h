@@ -48,8 +48,9 @@ class Dataset {
   static Dataset open_shards(const std::filesystem::path& index, const std::filesystem::path& dir,
                              const std::string& split, bool verify = false);
 
-  /// A YOLO data.yaml: `path`, `train`/`val`/`test` and `names` (list or map, `nc` optional), resolved against the
-  /// yaml's own folder first. Label files are read and checked here: all problems come in one DataError.
+  /// A YOLO data.yaml, or the folder that holds it: `path`, `train`/`val`/`test` and `names` (list or map, `nc` optional),
+  /// resolved against the yaml's own folder first. Label files are read and checked here: all problems come in one
+  /// DataError.
   static Dataset open_yaml(const std::filesystem::path& data_yaml, const std::string& split);
 
   int64_t size() const;

@@ -160,6 +160,16 @@ void add_image(const fs::path& image, const fs::path& root, Dataset::Storage& st
   storage.add(std::move(record), file.labels);
 }
 
+/// A folder stands for the data.yaml in it.
+fs::path yaml_file_of(const fs::path& given) {
+  std::error_code ignored;
+  if (!fs::is_directory(given, ignored)) return given;
+  const fs::path inside = given / "data.yaml";
+  if (!fs::exists(inside, ignored))
+    throw DataError(given.string() + ": is a folder without a data.yaml; name the data set's yaml");
+  return inside;
+}
+
 void read_yaml(const fs::path& path, const std::string& split, Dataset::Storage& storage) {
   if (!fs::exists(path)) throw DataError("does not exist");
   const YAML::Node yaml = YAML::LoadFile(path.string());
@@ -180,9 +190,10 @@ void read_yaml(const fs::path& path, const std::string& split, Dataset::Storage&
 
 Dataset Dataset::open_yaml(const std::filesystem::path& data_yaml, const std::string& split) {
   auto storage = std::make_shared<Storage>();
-  const std::string where = data_yaml.string() + ": ";
+  const fs::path file = yaml_file_of(data_yaml);
+  const std::string where = file.string() + ": ";
   try {
-    read_yaml(data_yaml, split, *storage);
+    read_yaml(file, split, *storage);
   } catch (const YAML::Exception& error) {
     throw DataError(where + error.what());
   } catch (const fs::filesystem_error& error) {

@@ -37,6 +37,9 @@ class DurableFile {
 /// The whole content of a file. Throws std::system_error.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
 
+/// Makes the folder that a file is to lie in. Throws std::system_error.
+void make_folder_of(const std::filesystem::path& file);
+
 /// Makes a rename or a new file in `folder` survive a power cut.
 void sync_folder(const std::filesystem::path& folder);
 

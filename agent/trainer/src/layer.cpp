@@ -17,11 +17,9 @@ namespace {
 /// Reads a layer's options and notices those that nobody asked for.
 class Keys {
  public:
-  Keys(const LayerSpec& spec, int number) : spec_(spec), number_(number) {}
+  Keys(const LayerSpec& spec, std::string where) : spec_(spec), where_(std::move(where)) {}
 
-  [[noreturn]] void fail(const std::string& problem) const {
-    throw ModelError("layer " + std::to_string(number_) + " (" + spec_.block + "): " + problem);
-  }
+  [[noreturn]] void fail(const std::string& problem) const { throw ModelError(where_ + ": " + problem); }
 
   int positive(const std::string& key, int fallback) {
     const double value = scalar(key, fallback);
@@ -96,7 +94,7 @@ class Keys {
   }
 
   const LayerSpec& spec_;
-  int number_;
+  std::string where_;
   bool channels_used_ = false;
   bool repeats_used_ = false;
   std::set<std::string> used_;
@@ -252,15 +250,16 @@ Maker find_maker(const std::map<std::string, Maker>& makers, const LayerSpec& sp
 
 }  // namespace
 
-Layer make_layer(const LayerSpec& spec, int number, const std::vector<MapShape>& inputs) {
-  Keys keys(spec, number);
+Layer make_layer(const LayerSpec& spec, const std::string& where, const std::vector<MapShape>& inputs) {
+  Keys keys(spec, where);
   auto layer = find_maker(layer_makers(), spec, keys, "can stand before the last layer")(keys, inputs);
   keys.finish();
   return layer;
 }
 
-std::shared_ptr<Head> make_head(const LayerSpec& spec, int number, const std::vector<MapShape>& inputs, int nc) {
-  Keys keys(spec, number);
+std::shared_ptr<Head> make_head(const LayerSpec& spec, const std::string& where, const std::vector<MapShape>& inputs,
+                                int nc) {
+  Keys keys(spec, where);
   auto head = find_maker(head_makers(), spec, keys, "can be the last layer")(keys, inputs, nc);
   keys.finish();
   return head;

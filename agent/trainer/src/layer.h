@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "heads.h"
@@ -24,10 +25,12 @@ struct Layer {
   MapShape output;
 };
 
-/// Builds layer `number`, fed with `inputs`. Throws ModelError where block, keys or inputs do not fit.
-Layer make_layer(const LayerSpec& spec, int number, const std::vector<MapShape>& inputs);
+/// Builds a layer, fed with `inputs`. `where` is what errors call it. Throws ModelError where block, keys or inputs do not
+/// fit.
+Layer make_layer(const LayerSpec& spec, const std::string& where, const std::vector<MapShape>& inputs);
 
-/// Builds the last layer. Throws ModelError.
-std::shared_ptr<Head> make_head(const LayerSpec& spec, int number, const std::vector<MapShape>& inputs, int nc);
+/// Builds the last layer. Throws ModelError in the same way.
+std::shared_ptr<Head> make_head(const LayerSpec& spec, const std::string& where, const std::vector<MapShape>& inputs,
+                                int nc);
 
 }  // namespace tenfold

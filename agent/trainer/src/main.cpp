@@ -16,9 +16,9 @@ using tenfold::ExitCode;
 void print_help(std::span<const Command> commands) {
   std::puts("tenfold-trainer: trains YOLO detectors on one device or, together with others of its kind, on many.\n\nusage:");
   for (const Command& command : commands)
-    std::printf("  tenfold-trainer %-30s %s\n", (command.name + " " + command.operands).c_str(),
+    std::printf("  tenfold-trainer %-35s %s\n", (command.name + " " + command.operands).c_str(),
                 command.summary.c_str());
-  std::puts("  tenfold-trainer COMMAND --help         options and examples of a command\n"
+  std::puts("  tenfold-trainer COMMAND --help                      options and examples of a command\n"
             "  tenfold-trainer --version | --help\n\nexit codes:");
   for (const auto& entry : tenfold::exit_code_table()) {
     std::printf("  %3d  %-19s%s\n", static_cast<int>(entry.code), std::string(entry.name).c_str(),

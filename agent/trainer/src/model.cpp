@@ -29,24 +29,25 @@ Detector::Detector(const ModelSpec& spec, int nc) : spec_(spec), last_reader_(sp
   std::vector<MapShape> shapes;
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     const auto& layer_spec = spec.layers[i];
-    const auto number = static_cast<int>(i);
+    const auto where = layer_in_text(spec, i);
     for (const int input : layer_spec.inputs)
       if (input >= 0) last_reader_[static_cast<size_t>(input)] = i;
     const auto inputs = pick(layer_spec.inputs, image, shapes);
     if (i + 1 == spec.layers.size()) {
-      head_ = model->register_module(std::to_string(i), make_head(layer_spec, number, inputs, nc));
+      head_ = model->register_module(std::to_string(i), make_head(layer_spec, where, inputs, nc));
     } else {
-      layers_.push_back(make_layer(layer_spec, number, inputs));
+      layers_.push_back(make_layer(layer_spec, where, inputs));
       if (layers_.back().module) model->register_module(std::to_string(i), layers_.back().module);
       shapes.push_back(layers_.back().output);
       max_stride_ = std::max(max_stride_, shapes.back().stride);
     }
   }
   for (size_t i = 0; i + 1 < spec.layers.size(); ++i)
-    if (last_reader_[i] == 0) throw ModelError(spec.name + ": no layer takes the output of layer " + std::to_string(i));
+    if (last_reader_[i] == 0) throw ModelError(layer_in_text(spec, i) + ": no layer takes its output");
   layout_ = head_->layout();
   if (layout_.family != spec.family)
-    throw ModelError(spec.name + ": its head belongs to family " + std::string(to_string(layout_.family)));
+    throw ModelError(layer_in_text(spec, spec.layers.size() - 1) + ": belongs to family " +
+                     std::string(to_string(layout_.family)) + ", not " + std::string(to_string(spec.family)));
 }
 
 Detector::~Detector() = default;

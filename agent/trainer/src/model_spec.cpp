@@ -3,6 +3,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include <sstream>
 
 #include "model_catalog.h"
+#include "suggestion.h"
 
 namespace tenfold {
 namespace {
@@ -261,9 +263,20 @@ class LayerReader {
   std::map<std::string, int> ids_;
 };
 
+/// Users bring the model yamls of other YOLO tools, whose layers are rows of numbers under `backbone` and `head`.
+void refuse_foreign_format(const Source& source, const YAML::Node& root) {
+  for (const char* key : {"backbone", "head", "nc", "scales", "depth_multiple", "width_multiple"})
+    if (root[key] && !root["layers"])
+      source.fail(root, "has a `" + std::string(key) +
+                            "`, so it is a model yaml of another YOLO tool, in another format. Here a yaml has "
+                            "`family`, `sizes` and `layers`, and the data set says how many classes there are; `tenfold-trainer "
+                            "inspect yolov8n --yaml` prints one that explains itself, to start yours from");
+}
+
 void check_keys(const Source& source, const YAML::Node& root) {
   static const std::set<std::string> known = {"family", "sizes", "size", "layers"};
   if (!root.IsMap()) source.fail(root, "a model yaml must be a map with `family` and `layers`");
+  refuse_foreign_format(source, root);
   for (const auto& entry : root) {
     const auto key = entry.first.Scalar();
     if (!known.count(key)) source.fail(entry.first, "unknown key \"" + key + "\"; known: family, sizes, size, layers");
@@ -301,6 +314,39 @@ std::string without_yaml_suffix(const std::string& name) {
   return name;
 }
 
+std::string joined_sizes(const EmbeddedModel& model) {
+  std::string text;
+  for (const auto& size : size_names(YAML::Load(model.yaml)["sizes"]))
+    text.append(text.empty() ? "" : ", ").append(model.stem).append(size);
+  return text;
+}
+
+std::string in_lower_case(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+/// Nothing is called `name`. Says what can be, first of all to those who know the names of other YOLO tools.
+[[noreturn]] void refuse_unknown_model(const std::string& name) {
+  const std::filesystem::path path(name);
+  const std::string no_model = "no model \"" + name + "\": ", kind = in_lower_case(path.extension().string());
+  if (kind == ".pt" || kind == ".pth") {
+    const auto stem = path.stem().string();
+    throw ModelError(no_model + "that is a PyTorch checkpoint; a model is a built-in name or a model yaml" +
+                     (find_built_in(stem) ? ", here `" + stem + "`" : "") +
+                     ". To start from the checkpoint's weights: tenfold-trainer import " + name + ", then weights=" +
+                     stem + ".safetensors (model.weights in a config)");
+  }
+  if (kind == ".safetensors")
+    throw ModelError(no_model + "those are weights; a model is a built-in name or a model yaml. To start from them: " +
+                     "weights=" + name + " (model.weights in a config)");
+  const std::string stem = in_lower_case(without_yaml_suffix(path.filename().string()));
+  for (const auto& model : embedded_models())
+    if (stem == model.stem) throw ModelError(no_model + "which size? There are " + joined_sizes(model));
+  const auto known = built_in_models();
+  throw ModelError(no_model + "neither a yaml file nor one of " + join(known) + suggestion(stem, known));
+}
+
 ModelSpec load_file(const std::filesystem::path& path, const std::string& size) {
   auto spec = parse_model_spec(read_model_file(path), size, path.string());
   spec.name = path.stem().string() + spec.name;
@@ -321,6 +367,12 @@ std::string_view to_string(Family family) {
   throw std::logic_error("a family without a name");
 }
 
+std::string layer_in_text(const ModelSpec& spec, size_t number) {
+  const std::string line = number < spec.lines.size() ? ":" + std::to_string(spec.lines[number]) : "";
+  return (spec.source.empty() ? spec.name : spec.source) + line + ": layer " + std::to_string(number) + " (" +
+         spec.layers.at(number).block + ")";
+}
+
 ModelSpec parse_model_spec(const std::string& yaml, const std::string& size, const std::string& source_name) {
   const Source source(source_name);
   YAML::Node root;
@@ -335,8 +387,10 @@ ModelSpec parse_model_spec(const std::string& yaml, const std::string& size, con
   spec.name = choose_size(source, root, size);
   const Scale scale = parse_scale(source, root, spec.name);
   spec.layers = LayerReader(source, scale, spec.name, size_names(root["sizes"])).read(root["layers"]);
+  for (const auto& node : root["layers"]) spec.lines.push_back(node.Mark().line + 1);
   spec.yaml = yaml;
   spec.size = spec.name;
+  spec.source = source_name;
   return spec;
 }
 
@@ -350,7 +404,7 @@ ModelSpec load_model_spec(const std::string& arch_or_path) {
     const std::filesystem::path sizeless(stem.substr(0, stem.size() - 1) + path.extension().string());
     if (std::filesystem::is_regular_file(sizeless)) return load_file(sizeless, stem.substr(stem.size() - 1));
   }
-  throw ModelError("no model \"" + arch_or_path + "\": neither a yaml file nor one of " + join(built_in_models()));
+  refuse_unknown_model(arch_or_path);
 }
 
 bool same_network(const ModelSpec& a, const ModelSpec& b) { return a.family == b.family && a.layers == b.layers; }

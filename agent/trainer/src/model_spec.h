@@ -37,11 +37,16 @@ struct ModelSpec {
   std::vector<LayerSpec> layers;
   std::string yaml;  ///< the text it was read from; with `size` it gives this network again
   std::string size;  ///< empty where the text decides by itself
+  std::string source;      ///< what error messages call the text: the path of its file
+  std::vector<int> lines;  ///< of each layer in the text, from 1; empty where that is not known
 };
+
+/// A layer as error messages call it: "mine.yaml:31: layer 11 (Concat)".
+std::string layer_in_text(const ModelSpec& spec, size_t number);
 
 /// Loads a network by the path of a model yaml, or by built-in name ("yolov8n", …; ".yaml" may follow).
 /// Where a file lists several `sizes`, its key `size` chooses one, or the last letter of a path that itself does not
-/// exist: "minex.yaml" is size x of "mine.yaml". Throws ModelError.
+/// exist: "minex.yaml" is size x of "mine.yaml". Throws ModelError, with what was meant where that can be guessed.
 ModelSpec load_model_spec(const std::string& arch_or_path);
 
 /// Parses the text of a model yaml. `size` may be empty where the text decides by itself; `source` is what error

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <sstream>
+#include <utility>
 
+#include "exit_code.h"
 #include "file_io.h"
 
 namespace tenfold {
@@ -20,7 +22,19 @@ std::string number(double value) {
 }
 
 /// JSON's strings are YAML's too, so names and paths need no rules of their own.
-std::string quoted(const std::string& text) { return nlohmann::json(text).dump(); }
+std::string quoted(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// The first part of a path that exists, from its end, where that is no folder.
+std::optional<fs::path> file_in_the_way(const fs::path& folder) {
+  for (fs::path path = fs::absolute(folder); path.has_relative_path(); path = path.parent_path()) {
+    std::error_code ignored;
+    const fs::file_status status = fs::status(path, ignored);
+    if (fs::exists(status)) return fs::is_directory(status) ? std::nullopt : std::optional(path);
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -61,6 +75,15 @@ std::string args_yaml(const Config& config) {
        << (config.weights ? quoted(config.weights->string()) : "null") << "\ndata: " << quoted(data) << '\n'
        << arguments_yaml(config.train);
   return text.str();
+}
+
+void check_folders(const Config& config) {
+  for (const auto& [field, folder] :
+       {std::pair("run.dir", config.run_dir), std::pair("checkpoint.dir", config.checkpoint.dir)})
+    if (const auto file = file_in_the_way(folder))
+      throw TrainerError(ExitCode::bad_config,
+                         std::string(field) + ": " + folder.string() + " cannot be a folder: " +
+                             (*file == fs::absolute(folder) ? "it" : file->string()) + " is a file");
 }
 
 void write_results(const fs::path& run_dir, const std::vector<EpochRow>& history) {

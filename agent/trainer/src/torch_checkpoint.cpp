@@ -63,6 +63,7 @@ void refuse_foreign_archives(const ZipArchive& archive, const std::string& prefi
 }
 
 [[noreturn]] void refuse_without_zip(const fs::path& file) {
+  if (fs::is_empty(file)) throw CheckpointError("it is empty");
   throw CheckpointError(
       "it is not in torch.save's zip format: either no checkpoint, or one of PyTorch before 1.6. If you trust where it "
       "comes from, let PyTorch write it anew, which runs what is in it: python3 -c \"import torch; "
@@ -70,13 +71,25 @@ void refuse_foreign_archives(const ZipArchive& archive, const std::string& prefi
       file.filename().string() + "', map_location='cpu', weights_only=False), 'new.pt')\"");
 }
 
+/// A zip archive's list of entries is at its end.
+std::unique_ptr<ZipArchive> open_archive(const fs::path& file) {
+  if (!ZipArchive::is_zip(file)) refuse_without_zip(file);
+  try {
+    return std::make_unique<ZipArchive>(file);
+  } catch (const ZipError& error) {
+    throw CheckpointError(
+        "it begins as a zip archive does but does not end as one: it is cut off, as by a download that was not finished, "
+        "or it is no PyTorch checkpoint (" +
+        std::string(error.what()) + ")");
+  }
+}
+
 }  // namespace
 
 TorchCheckpoint::TorchCheckpoint(const fs::path& file) : file_(file.string()) {
   try {
     if (!fs::is_regular_file(file)) throw CheckpointError("there is no such file");
-    if (!ZipArchive::is_zip(file)) refuse_without_zip(file);
-    archive_ = std::make_unique<ZipArchive>(file);
+    archive_ = open_archive(file);
     prefix_ = prefix_of(*archive_);
     refuse_foreign_archives(*archive_, prefix_);
     pickle_ = read_pickle(read_entry(*archive_, prefix_ + "data.pkl", kMaxPickleBytes));

@@ -52,7 +52,31 @@ class YamlWriter {
   std::ostringstream out_;
 };
 
+/// Takes down what the arguments are called.
+struct NameCollector {
+  void integer(const char* name, auto&&...) { names.emplace_back(name); }
+  void integer_or_auto(const char* name, auto&&...) { names.emplace_back(name); }
+  void number(const char* name, auto&&...) { names.emplace_back(name); }
+  void number_or_auto(const char* name, auto&&...) { names.emplace_back(name); }
+  void flag(const char* name, auto&&...) { names.emplace_back(name); }
+  void choice(const char* name, const std::string&, std::initializer_list<const char*>, const char*, const char*) {
+    names.emplace_back(name);
+  }
+  void batch(const char* name, auto&&...) { names.emplace_back(name); }
+  void device(const char* name, auto&&...) { names.emplace_back(name); }
+  void layers(const char* name, auto&&...) { names.emplace_back(name); }
+
+  std::vector<std::string> names;
+};
+
 }  // namespace
+
+std::vector<std::string> argument_names() {
+  NameCollector collector;
+  const TrainArguments usual;
+  visit_arguments(collector, usual);
+  return collector.names;
+}
 
 const std::vector<std::pair<std::string_view, std::string_view>>& refused_arguments() {
   static const std::vector<std::pair<std::string_view, std::string_view>> refused = {

@@ -126,6 +126,9 @@ void visit_arguments(Visitor&& v, Arguments& a) {
   v.flag("val", a.val);
 }
 
+/// The names of all arguments, in the order above.
+std::vector<std::string> argument_names();
+
 /// Arguments of other YOLO tools that are not taken here, with what to do instead.
 const std::vector<std::pair<std::string_view, std::string_view>>& refused_arguments();
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 
 #include "data_fixtures.h"
@@ -121,6 +122,24 @@ TEST(Checkpoint, MissingAndTruncatedFilesAreRefused) {
 
 void write_steps(CheckpointRotation& rotation, const fs::path& folder, const std::vector<int64_t>& steps) {
   for (const int64_t step : steps) rotation.add(write_checkpoint(folder, small_snapshot(step)).dir);
+}
+
+TEST(Checkpoint, OfARunsFolderTheNewestCheckpointIsNamed) {
+  const TemporaryFolder run;
+  const fs::path old = write_checkpoint(run / "checkpoints", small_snapshot(900)).dir;
+  const fs::path newest = write_checkpoint(run / "checkpoints", small_snapshot(40)).dir;  // resumed from before
+  fs::last_write_time(old / "state.json", fs::last_write_time(newest / "state.json") - std::chrono::hours(1));
+  for (const fs::path& folder : {run.path(), run / "checkpoints"}) {
+    try {
+      read_checkpoint(folder);
+      ADD_FAILURE() << folder << " was read";
+    } catch (const TrainerError& error) {
+      EXPECT_EQ(error.code(), ExitCode::bad_config);
+      EXPECT_EQ(std::string(error.what()),
+                "resume.dir: " + folder.string() + " is no checkpoint but holds some; the newest is " +
+                    newest.string());
+    }
+  }
 }
 
 TEST(Checkpoint, TheLastWrittenStayAndLeftoversGo) {

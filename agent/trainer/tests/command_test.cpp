@@ -59,6 +59,20 @@ TEST(CommandArguments, PathsMayHaveEqualsSignsAndDashes) {
   EXPECT_EQ(CommandArguments(sample(), {"--", "--odd.jpg"}).operands().front(), "--odd.jpg");
 }
 
+TEST(CommandArguments, SettingsAreLeftToACommandThatTakesThem) {
+  Command command = sample();
+  command.takes_settings = true;
+  const CommandArguments arguments(
+      command, {"a.jpg", "epochs=3", "--cos-lr=true", "--lr0", "0.1", "run.dir=runs/x=1", "conf=0.5", "data="});
+  EXPECT_EQ(arguments.operands(), std::vector<std::string>{"a.jpg"});
+  EXPECT_EQ(arguments.number("conf", 0, 1), 0.5) << "an option stays one";
+  std::vector<std::string> given;
+  for (const Setting& setting : arguments.settings()) given.push_back(setting.key + "=" + setting.value);
+  EXPECT_EQ(given, (std::vector<std::string>{"epochs=3", "cos_lr=true", "lr0=0.1", "run.dir=runs/x=1", "data="}));
+  EXPECT_THROW(CommandArguments(command, {"a.jpg", "--epochs"}), TrainerError);
+  EXPECT_EQ(CommandArguments(command, {"./lr=0.1.jpg"}).operands().front(), "./lr=0.1.jpg");
+}
+
 TEST(CommandArguments, ErrorsTeach) {
   EXPECT_TRUE(mentions(problem_of({"a.jpg", "max_dett=7"}), "did you mean `max-det`?"));
   EXPECT_TRUE(mentions(problem_of({"a.jpg", "--cnf", "1"}), "did you mean `conf`?"));
@@ -85,6 +99,19 @@ TEST(CommandLine, EveryCommandHasHelpWithExamples) {
   }
 }
 
+TEST(CommandLine, HelpOfTrainListsEveryArgumentWithItsDefault) {
+  const std::string output = run_trainer({"train", "--help"}).output;
+  for (const char* word : {" epochs=100 ", "imgsz=640", "cos_lr=false", "grad_compression=off", "mosaic=1", "val=true"})
+    EXPECT_TRUE(mentions(output, word)) << word << " is not in\n" << output;
+}
+
+TEST(CommandLine, TheYamlOfABuiltInModelExplainsItself) {
+  const auto [code, output] = run_trainer({"inspect", "yolov8s", "--yaml"});
+  EXPECT_EQ(code, 0);
+  EXPECT_TRUE(mentions(output, "# How to read a model yaml")) << output;
+  EXPECT_TRUE(mentions(output, "\nlayers:\n")) << output;
+}
+
 TEST(CommandLine, UnknownCommandsAndMissingOperandsAreUsageErrors) {
   const auto unknown = run_trainer({"exprot"});
   EXPECT_EQ(unknown.code, static_cast<int>(ExitCode::usage));
@@ -93,7 +120,7 @@ TEST(CommandLine, UnknownCommandsAndMissingOperandsAreUsageErrors) {
   EXPECT_EQ(run_trainer({}).code, static_cast<int>(ExitCode::usage));
   const auto all = run_trainer({"--help"});
   EXPECT_EQ(all.code, 0);
-  for (const char* command : {"train CONFIG.json", "import FILE.pt", "predict WEIGHTS.safetensors"})
+  for (const char* command : {"train [CONFIG.json] [key=value ...]", "import FILE.pt", "predict WEIGHTS.safetensors"})
     EXPECT_TRUE(mentions(all.output, command));
 }
 

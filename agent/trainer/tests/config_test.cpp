@@ -4,7 +4,9 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "data_fixtures.h"
 #include "exit_code.h"
 
 namespace tenfold {
@@ -169,8 +171,153 @@ TEST(Config, FreezesTheFirstLayersOrTheNamedOnes) {
   }
 }
 
-TEST(Config, SaysWhenAFileIsNoJsonOrMissing) {
-  EXPECT_NE(problems_of("{\"data\": ").find("job.json: not JSON"), std::string::npos);
+TEST(Config, TakesTextsForTheObjectsThatUsersThinkOfAsOne) {
+  const Config config =
+      parse_config(R"({"data": "cells.yaml", "model": "yolov8s", "resume": "runs/step-00000040"})", "job.json");
+  EXPECT_EQ(std::get<YamlData>(config.data).path, "cells.yaml");
+  EXPECT_EQ(config.arch, "yolov8s");
+  EXPECT_EQ(config.resume_dir, "runs/step-00000040");
+  const std::string message = problems_of(R"({"data": 1, "model": ["yolov8n"], "train": "fast"})");
+  for (const char* expected :
+       {R"(data: must be an object such as {"kind": "yaml", "path": "data.yaml"}, or the path alone, not 1)",
+        R"(model: must be an object such as {"arch": "yolov8n"}, or the name alone, not ["yolov8n"])",
+        R"(train: must be an object such as {"epochs": 100, "imgsz": 640}, not "fast")"})
+    EXPECT_NE(message.find(expected), std::string::npos) << expected << "\nis not in\n" << message;
+  EXPECT_NE(problems_of("{}").find("data: is required: the path of a data.yaml"), std::string::npos);
+}
+
+Config config_of(const std::vector<Setting>& settings) { return load_config(std::nullopt, settings); }
+
+std::string refusal_of(const std::vector<Setting>& settings, ExitCode code) {
+  try {
+    config_of(settings);
+  } catch (const TrainerError& error) {
+    EXPECT_EQ(error.code(), code);
+    return error.what();
+  }
+  return "no problem";
+}
+
+TEST(Config, IsMadeOfTheWordsThatYoloUsersKnow) {
+  const Config config =
+      config_of({{"data", "cells.yaml"}, {"model", "yolov8s"}, {"weights", "best.safetensors"}, {"epochs", "3"},
+                 {"imgsz", "320"}, {"lr0", ".02"}, {"cos_lr", "True"}, {"rect", "true"}, {"amp", "False"},
+                 {"device", "0"}, {"optimizer", "AdamW"}, {"freeze", "[0,1,model.22.cv3]"}, {"batch", "-1"},
+                 {"name", "42"}, {"checkpoint.every.steps", "500"}, {"resume", "runs/step-00000040"}, {"nc", "3"}});
+  EXPECT_EQ(std::get<YamlData>(config.data).path, "cells.yaml");
+  EXPECT_EQ(config.arch, "yolov8s");
+  EXPECT_EQ(config.weights, "best.safetensors");
+  EXPECT_EQ(config.nc, 3);
+  EXPECT_EQ(config.train.epochs, 3);
+  EXPECT_EQ(config.train.imgsz, 320);
+  EXPECT_EQ(config.train.lr0, 0.02);
+  EXPECT_TRUE(config.train.cos_lr);
+  EXPECT_TRUE(config.train.rect);
+  EXPECT_EQ(config.train.amp, "off");
+  EXPECT_EQ(config.train.device, "cuda:0");
+  EXPECT_EQ(config.train.optimizer, "AdamW");
+  EXPECT_EQ(config.train.freeze, (std::vector<std::string>{"model.0", "model.1", "model.22.cv3"}));
+  EXPECT_EQ(config.train.batch, kAutoBatch);
+  EXPECT_EQ(config.run_name, "42") << "a name is a text, whatever it looks like";
+  EXPECT_EQ(config.run_dir, "tenfold-run/42");
+  EXPECT_EQ(config.checkpoint.every_steps, 500);
+  EXPECT_EQ(config.resume_dir, "runs/step-00000040");
+}
+
+TEST(Config, TakesEveryArgumentAsAWordWithTheDefaultThatHelpShows) {
+  std::vector<Setting> settings = {{"data", "cells.yaml"}};
+  std::istringstream fields(arguments_yaml(TrainArguments{}));
+  for (std::string field; std::getline(fields, field);) {
+    std::erase(field, '"');
+    const size_t colon = field.find(": ");
+    settings.push_back({field.substr(0, colon), field.substr(colon + 2)});
+  }
+  EXPECT_EQ(settings.size(), 1 + argument_names().size());
+  EXPECT_EQ(arguments_yaml(config_of(settings).train), arguments_yaml(TrainArguments{}));
+}
+
+TEST(Config, TheRunsFolderIsGivenAsOneOrAsProjectAndName) {
+  const auto dir_of = [](std::vector<Setting> settings) {
+    settings.push_back({"data", "cells.yaml"});
+    return config_of(settings).run_dir;
+  };
+  EXPECT_EQ(dir_of({{"dir", "runs/a"}}), "runs/a");
+  EXPECT_EQ(dir_of({{"project", "runs"}, {"name", "b"}}), "runs/b");
+  EXPECT_EQ(dir_of({{"name", "b"}, {"project", "runs"}}), "runs/b");
+  EXPECT_EQ(dir_of({{"project", "runs"}}), "runs/train");
+  EXPECT_NE(refusal_of({{"dir", "a"}, {"project", "runs"}}, ExitCode::usage).find("run.dir is given twice"),
+            std::string::npos);
+}
+
+TEST(Config, WordsAreHeldToTheRulesOfAConfig) {
+  const std::string message = refusal_of(
+      {{"data", "cells.yaml"}, {"epochs", "many"}, {"imgsz", "100"}, {"exist_ok", "True"}, {"train.mosiac", "1"},
+       {"lr0", ""}},
+      ExitCode::bad_config);
+  for (const char* expected :
+       {"the command line: 5 problems", "train.epochs: must be a whole number, 1 to 100000, not \"many\"",
+        "train.imgsz: must be a multiple of 32", "train.exist_ok: not an argument here: `run.dir` is used as it is",
+        "train.mosiac: unknown; did you mean `mosaic`?", "train.lr0: must be a number, 0 to 10, not \"\""})
+    EXPECT_NE(message.find(expected), std::string::npos) << expected << "\nis not in\n" << message;
+  EXPECT_NE(refusal_of({{"epochs", "3"}}, ExitCode::bad_config).find("data=data.yaml"), std::string::npos);
+  EXPECT_TRUE(testing::mentions(refusal_of({{"data", "a\xFF"}, {"amp", "\xFF"}}, ExitCode::bad_config), "train.amp"));
+}
+
+TEST(Config, WordsThatMeanNothingAreToldAtOnce) {
+  const std::string message = refusal_of(
+      {{"dat", "a"}, {"epoch", "3"}, {"imgsz", "64"}, {"train.imgsz", "96"}, {"resume", "True"}}, ExitCode::usage);
+  for (const char* expected :
+       {"there is no argument `dat`; did you mean `data`?", "there is no argument `epoch`; did you mean `epochs`?",
+        "train.imgsz is given twice", "resume names the checkpoint", "Try `tenfold-trainer train --help`."})
+    EXPECT_NE(message.find(expected), std::string::npos) << expected << "\nis not in\n" << message;
+}
+
+TEST(Config, WordsOverrideTheFile) {
+  const testing::TemporaryFolder folder;
+  testing::write_file(folder / "job.json", std::string(R"({
+    "data": {"kind": "shards", "index": "i", "dir": "d"}, "model": "yolov8n", "resume": {"dir": "step-00000001"},
+    "train": {"epochs": 7, "imgsz": 320}, "run": {"name": "first"}})"));
+  const Config config = load_config(folder / "job.json", {{"data", "cells.yaml"}, {"weights", "w.safetensors"},
+                                                          {"epochs", "9"}, {"resume", "null"}, {"project", "runs"}});
+  EXPECT_EQ(std::get<YamlData>(config.data).path, "cells.yaml");
+  EXPECT_EQ(config.arch, "yolov8n");
+  EXPECT_EQ(config.weights, "w.safetensors");
+  EXPECT_EQ(config.train.epochs, 9);
+  EXPECT_EQ(config.train.imgsz, 320);
+  EXPECT_FALSE(config.resume_dir);
+  EXPECT_EQ(config.run_dir, "runs/first");
+  testing::write_file(folder / "job.json", std::string(R"({"data": "a.yaml", "train": 3})"));
+  try {
+    load_config(folder / "job.json", {{"epochs", "9"}});
+    ADD_FAILURE() << "a word hid what is wrong in the file";
+  } catch (const TrainerError& error) {
+    EXPECT_TRUE(testing::mentions(error.what(), "job.json and the command line: 1 problem\n  train: must be an object"))
+        << error.what();
+  }
+}
+
+TEST(Config, SaysWhereAFileStopsBeingJson) {
+  EXPECT_EQ(problems_of("{\"data\": "),
+            "job.json: not JSON: line 1, column 10: unexpected end of input; expected '[', '{', or a literal");
+  EXPECT_EQ(problems_of("{\n  \"data\": \"a.yaml\",\n}\n"),
+            "job.json: not JSON: line 3, column 1: unexpected '}'; expected string literal; the comma before it is one too "
+            "many");
+  EXPECT_EQ(problems_of("\n"), "job.json: not JSON: it is empty");
+  EXPECT_EQ(problems_of("{\"train\": {\"lr0\": 1e999}}").find("json.exception"), std::string::npos);
+  const testing::TemporaryFolder folder;
+  testing::write_file(folder / "data.yaml", std::string("train: images\n"));
+  for (const auto& [file, expected] :
+       {std::pair(folder.path(), "is a folder"), std::pair(folder / "data.yaml", "given as data=")})
+    try {
+      load_config(file);
+      ADD_FAILURE() << file << " was read";
+    } catch (const TrainerError& error) {
+      EXPECT_EQ(error.code(), ExitCode::bad_config);
+      EXPECT_TRUE(testing::mentions(error.what(), expected)) << error.what();
+    }
+}
+
+TEST(Config, SaysWhenAFileIsNoConfigOrMissing) {
   EXPECT_NE(problems_of("[]").find("must be an object"), std::string::npos);
   EXPECT_THROW(load_config("/nonexistent/job.json"), TrainerError);
 }

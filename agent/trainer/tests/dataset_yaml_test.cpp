@@ -124,9 +124,21 @@ TEST_F(YoloFolder, EveryBadLabelIsListedAtOnce) {
   write_file(folder_ / "labels/train/a.txt", std::string("0 0.5 0.5 0.2 0.4\n2 0.5 0.5 0.1 0.1\n0 1.5 0.5 0.1 0.1\n"));
   write_file(folder_ / "labels/train/background.txt", std::string("0 0.5 0.5\nzero 1 1 1 1\n0 nan 0.5 0.1 0.1\n"));
   const std::string message = refusal("train: images/train\nnames: [cat, dog]\n");
-  for (const char* part : {"a.txt: line 2: class 2", "a.txt: line 3: coordinate 1.5", "background.txt: line 1: not",
-                           "background.txt: line 2: not", "background.txt: line 3: not"})
+  for (const char* part : {"a.txt: line 2: class 2", "a.txt: line 3: coordinate 1.5", "background.txt: line 1: \"0 0.5",
+                           "background.txt: line 2: \"zero 1", "background.txt: line 3: \"0 nan"})
     EXPECT_TRUE(mentions(message, part)) << part << " in " << message;
+}
+
+TEST_F(YoloFolder, AFolderStandsForTheDataYamlInIt) {
+  open("train: images/train\nnames: [cat, dog]\n");
+  EXPECT_EQ(names_of(Dataset::open_yaml(folder_.path(), "train")), kTrainImages);
+  try {
+    Dataset::open_yaml(folder_ / "images", "train");
+    ADD_FAILURE() << "a folder without a yaml was read";
+  } catch (const DataError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              (folder_ / "images").string() + ": is a folder without a data.yaml; name the data set's yaml");
+  }
 }
 
 TEST_F(YoloFolder, AFormatThatIsNotReadIsNamedRatherThanSkipped) {
@@ -214,6 +226,42 @@ TEST(LabelFile, AnOutlineBecomesTheBoxAroundIt) {
   EXPECT_FLOAT_EQ(file.labels[0].cy, 0.5f);
   EXPECT_FLOAT_EQ(file.labels[0].w, 0.4f);
   EXPECT_FLOAT_EQ(file.labels[0].h, 0.6f);
+}
+
+TEST(LabelFile, ALineThatCannotBeReadIsQuotedWithWhatIsWrong) {
+  const TemporaryFolder folder;
+  const auto problem = [&](const std::string& line) {
+    write_file(folder / "a.txt", line + "\n");
+    const LabelFile file = read_label_file(folder / "a.txt", 4);
+    EXPECT_TRUE(file.labels.empty()) << line;
+    return file.problems.size() == 1 ? file.problems[0] : "";
+  };
+  const std::string formats =
+      "; a line is \"class cx cy w h\" or, of an outline, \"class x1 y1 x2 y2 x3 y3 ...\"";
+  EXPECT_EQ(problem("0 0.5 0.5 0.5"), "line 1: \"0 0.5 0.5 0.5\": it has 4 columns" + formats);
+  EXPECT_EQ(problem("0 .5 .5 .2 .2 0.93\r"),
+            "line 1: \"0 .5 .5 .2 .2 0.93\": it has 6 columns, of which the last looks like the confidence of a "
+            "prediction: leave it out" + formats);
+  EXPECT_EQ(problem("0 1 2 3 4 5 6 7"), "line 1: \"0 1 2 3 4 5 6 7\": it has 8 columns" + formats);
+  EXPECT_EQ(problem("0,0.5,0.5,0.2,0.2"),
+            "line 1: \"0,0.5,0.5,0.2,0.2\": columns are separated by blanks, not by commas");
+  EXPECT_TRUE(mentions(problem("0, 0.5, 0.5, 0.2, 0.2"), "not by commas"));
+  EXPECT_TRUE(mentions(problem("0 0,5 0.5 0.2 0.2"), ": \"0,5\" is not a number; decimals are written with a point"));
+  EXPECT_TRUE(mentions(problem("0 0.5 nan 0.2 0.2"), ": \"nan\" is not a finite number"));
+  EXPECT_TRUE(mentions(problem("0 0.5 x 0.2 0.2"), ": \"x\" is not a number"));
+  EXPECT_TRUE(mentions(problem("1.5 0.5 0.5 0.2 0.2"), ": the class must be a whole number"));
+  EXPECT_TRUE(mentions(problem("cat 0.5 0.5 0.2 0.2"), ": \"cat\" is not a number; the class must be one"));
+  const std::string cut = problem(std::string(500, 'a') + "\xFF");
+  EXPECT_LT(cut.size(), 300U) << "a binary file must not fill the screen";
+}
+
+TEST(LabelFile, AByteOrderMarkIsSkipped) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.txt", std::string("\xEF\xBB\xBF") + "1 0.5 0.5 0.2 0.4\n");
+  const LabelFile file = read_label_file(folder / "a.txt", 4);
+  EXPECT_TRUE(file.problems.empty());
+  ASSERT_EQ(file.labels.size(), 1U);
+  EXPECT_EQ(file.labels[0].cls, 1);
 }
 
 TEST(LabelFile, LabelsLieBesideTheLastImagesFolder) {

@@ -57,7 +57,7 @@ class Import : public ::testing::Test {
 
   /// Imports a checkpoint into a file of its own, and reads that.
   SafeTensors imported(const std::string& name, std::string* said = nullptr) {
-    const fs::path out = *folder_ / "imported.safetensors";
+    const fs::path out = *folder_ / "imported/to/weights.safetensors";
     const auto [code, output] = run_trainer({"import", made(name).string(), "--out", out.string()});
     EXPECT_EQ(code, 0) << output;
     if (said != nullptr) *said = output;
@@ -185,7 +185,7 @@ TEST_F(Import, LyingAndDamagedFilesAreErrorsThatWriteNothing) {
       {"lie_circle.pt", "in a circle"},
       {"lie_ways.pt", "entries, more than any network"},
       {"lie_name.pt", "a tensor's name has more than"},
-      {"lie_truncated.pt", ""},
+      {"lie_truncated.pt", "it is cut off"},
       {"lie_checksum.pt", "damaged"},
       {"lie_nothing.pt", "no checkpoint"},
       {"lie_pickle_ends.pt", "ends too early"},
@@ -198,6 +198,19 @@ TEST_F(Import, LyingAndDamagedFilesAreErrorsThatWriteNothing) {
     EXPECT_TRUE(mentions(output, problem)) << name << ": " << output;
   }
   EXPECT_EQ(files_in(*folder_ / "made"), before);
+}
+
+TEST(ImportCommand, SaysWhatIsNoCheckpoint) {
+  const TemporaryFolder folder;
+  const auto expect_refusal = [&](const std::string& name, const std::string& content, const std::string& problem) {
+    testing::write_file(folder / name, content);
+    const auto [code, output] = run_trainer({"import", (folder / name).string()});
+    EXPECT_EQ(code, static_cast<int>(ExitCode::bad_config)) << output;
+    EXPECT_TRUE(mentions(output, problem)) << output;
+  };
+  expect_refusal("cut.pt", std::string("PK\x03\x04") + std::string(4000, 'x'), "it is cut off, as by a download");
+  expect_refusal("empty.pt", "", "it is empty");
+  expect_refusal("w.safetensors", "any", "these are weights already");
 }
 
 TEST_F(Import, TheOldFormatIsToldApartWithAWayOut) {

@@ -124,16 +124,48 @@ TEST(ModelSpec, KnowsItsBuiltInNetworksWithoutAnyFile) {
   EXPECT_EQ(load_model_spec("yolov8m.yaml").name, "yolov8m");
 }
 
-TEST(ModelSpec, NamesTheModelsThereAreWhereOneIsUnknown) {
+std::string loading_error(const std::string& arch) {
   try {
-    load_model_spec("yolov8z");
-    FAIL() << "yolov8z was found";
+    load_model_spec(arch);
   } catch (const ModelError& error) {
-    EXPECT_STREQ(error.what(),
-                 "no model \"yolov8z\": neither a yaml file nor one of yolov10n, yolov10s, yolov10m, yolov10b, "
-                 "yolov10l, yolov10x, yolov5n, yolov5s, yolov5m, yolov5l, yolov5x, yolov8n, yolov8s, yolov8m, yolov8l, "
-                 "yolov8x");
+    return error.what();
   }
+  return "no error";
+}
+
+TEST(ModelSpec, NamesTheModelsThereAreWhereOneIsUnknown) {
+  EXPECT_EQ(loading_error("yolov8z"),
+            "no model \"yolov8z\": neither a yaml file nor one of yolov10n, yolov10s, yolov10m, yolov10b, yolov10l, "
+            "yolov10x, yolov5n, yolov5s, yolov5m, yolov5l, yolov5x, yolov8n, yolov8s, yolov8m, yolov8l, yolov8x; "
+            "did you mean `yolov8n`?");
+}
+
+TEST(ModelSpec, UnderstandsWhatUsersOfOtherToolsTypeFirst) {
+  for (const std::string meant : {"yolo8n", "YOLOv8n", "yolov8-n", "models/yolo8n.yaml"})
+    EXPECT_TRUE(loading_error(meant).ends_with("; did you mean `yolov8n`?")) << loading_error(meant);
+  for (const std::string sizeless : {"yolov8", "yolov8.yaml"})
+    EXPECT_EQ(loading_error(sizeless),
+              "no model \"" + sizeless + "\": which size? There are yolov8n, yolov8s, yolov8m, yolov8l, yolov8x");
+  EXPECT_EQ(loading_error("yolov8n.pt"),
+            "no model \"yolov8n.pt\": that is a PyTorch checkpoint; a model is a built-in name or a model yaml, here "
+            "`yolov8n`. To start from the checkpoint's weights: tenfold-trainer import yolov8n.pt, then "
+            "weights=yolov8n.safetensors (model.weights in a config)");
+  EXPECT_NE(loading_error("runs/best.pt").find("a model yaml. To start from"), std::string::npos);
+  EXPECT_NE(loading_error("best.safetensors").find("weights=best.safetensors"), std::string::npos);
+}
+
+TEST(ModelSpec, TellsTheFormatOfOtherToolsApart) {
+  const std::string error =
+      error_of("nc: 80\nscales:\n  n: [0.33, 0.25, 1024]\nbackbone:\n  - [-1, 1, Conv, [64, 3, 2]]\n");
+  EXPECT_TRUE(error.starts_with("mine.yaml:")) << error;
+  EXPECT_NE(error.find("a model yaml of another YOLO tool"), std::string::npos) << error;
+  EXPECT_NE(error.find("`tenfold-trainer inspect yolov8n --yaml`"), std::string::npos) << error;
+  EXPECT_NE(error_of("nc: 3\ndepth_multiple: 0.33\nhead: []\n").find("another YOLO tool"), std::string::npos);
+}
+
+TEST(ModelSpec, KnowsTheLinesOfItsLayers) {
+  const auto spec = parse_model_spec(small_yaml("# a remark\n"), "", "mine.yaml");
+  EXPECT_EQ(layer_in_text(spec, 2), "mine.yaml:6: layer 2 (Concat)");
 }
 
 TEST(ModelSpec, LoadsAUsersFileAndTheSizeThatItsNameCarries) {

@@ -129,29 +129,35 @@ TEST(Detector, TakesItsAnchorsAndAnyNumberOfScalesFromTheYaml) {
   EXPECT_EQ(detector->head_layout().anchors.scalar_type(), at::kDouble);
 }
 
-TEST(Detector, RefusesNetworksThatDoNotFitTogether) {
+TEST(Detector, RefusesNetworksThatDoNotFitTogetherAndNamesTheLine) {
   const std::string detect = "  - {block: Detect}\n";
   EXPECT_EQ(building_error(kStem + "  - {block: Convolution, channels: 8}\n" + detect),
-            "layer 1 (Convolution): not a block that can stand before the last layer; known: C2f, C2fCIB, C3, Concat, "
-            "Conv, PSA, SCDown, SPPF, Upsample");
-  EXPECT_EQ(building_error(kStem), "layer 0 (Conv): not a block that can be the last layer; known: AnchorDetect, Detect, DualDetect");
+            "test.yaml:4: layer 1 (Convolution): not a block that can stand before the last layer; known: C2f, C2fCIB, "
+            "C3, Concat, Conv, PSA, SCDown, SPPF, Upsample");
+  EXPECT_EQ(building_error(kStem),
+            "test.yaml:3: layer 0 (Conv): not a block that can be the last layer; known: AnchorDetect, Detect, "
+            "DualDetect");
   EXPECT_EQ(building_error("  - {block: Conv, from: image, channels: 8, kernal: 3}\n" + detect),
-            "layer 0 (Conv): unknown key \"kernal\"; known: groups, kernel, stride");
-  EXPECT_EQ(building_error("  - {block: Conv, from: image, kernel: 3}\n" + detect), "layer 0 (Conv): channels is missing");
+            "test.yaml:3: layer 0 (Conv): unknown key \"kernal\"; known: groups, kernel, stride");
+  EXPECT_EQ(building_error("  - {block: Conv, from: image, kernel: 3}\n" + detect),
+            "test.yaml:3: layer 0 (Conv): channels is missing");
   EXPECT_EQ(building_error(kStem + "  - {block: Upsample, channels: 8}\n" + detect),
-            "layer 1 (Upsample): has no use for channels");
+            "test.yaml:4: layer 1 (Upsample): has no use for channels");
   EXPECT_EQ(building_error(kStem +
                      "  - {block: Conv, channels: 8, kernel: 3, stride: 2}\n"
                      "  - {block: Concat, from: [0, 1]}\n" +
                      detect),
-            "layer 2 (Concat): joins maps of stride 2 and 4");
+            "test.yaml:5: layer 2 (Concat): joins maps of stride 2 and 4");
   EXPECT_EQ(building_error(kStem + "  - {block: Upsample, scale: 4}\n" + detect),
-            "layer 1 (Upsample): cannot upsample a map of stride 2");
+            "test.yaml:4: layer 1 (Upsample): cannot upsample a map of stride 2");
   EXPECT_EQ(building_error(kStem + "  - {block: Conv, channels: 8, kernel: 2}\n" + detect),
-            "layer 1 (Conv): an even kernel needs an even stride");
+            "test.yaml:4: layer 1 (Conv): an even kernel needs an even stride");
   EXPECT_EQ(building_error(kStem + "  - {block: Conv, channels: 8, from: 0}\n  - {block: Detect, from: 0}\n"),
-            ": no layer takes the output of layer 1");
-  EXPECT_EQ(building_error(kStem + "  - {block: Detect, reg_max: 1}\n"), "layer 1 (Detect): reg_max must be 2 or more");
+            "test.yaml:4: layer 1 (Conv): no layer takes its output");
+  EXPECT_EQ(building_error(kStem + "  - {block: Detect, reg_max: 1}\n"),
+            "test.yaml:4: layer 1 (Detect): reg_max must be 2 or more");
+  EXPECT_EQ(building_error(kStem + "  - {block: DualDetect}\n"),
+            "test.yaml:4: layer 1 (DualDetect): belongs to family v10, not v8");
 }
 
 struct Size {

@@ -154,6 +154,15 @@ layers:
   compare(testing::lively_detector(arch, 3), arch, {}, {random_images(1, 64, 64), random_images(3, 64, 64)});
 }
 
+TEST(OnnxExportFile, LiesInAFolderThatIsMade) {
+  const TemporaryFolder folder;
+  const auto weights = folder / "w.safetensors", onnx = folder / "not/yet/w.onnx";
+  testing::write_detector(weights, *testing::lively_detector("yolov8n", 3), "yolov8n", {}, 64);
+  const auto [code, output] = run_trainer({"export", weights.string(), "--imgsz", "32", "--out", onnx.string()});
+  EXPECT_EQ(code, 0) << output;
+  EXPECT_TRUE(std::filesystem::exists(onnx));
+}
+
 TEST(OnnxExportErrors, AreTold) {
   const TemporaryFolder folder;
   const auto weights = folder / "w.safetensors";

@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "data_fixtures.h"
+#include "exit_code.h"
 #include "sha256.h"
 
 namespace tenfold {
@@ -67,6 +68,28 @@ TEST(RunFolder, ArgsKeepEveryDigitAndStayNumbersForYaml11) {
   const YAML::Node args = YAML::Load(args_yaml(config));
   EXPECT_EQ(args["lr0"].as<double>(), 0.00001);
   EXPECT_EQ(args["box"].as<double>(), 1.0 / 3);
+}
+
+TEST(RunFolder, AFileInItsWayIsFoundBeforeAnythingElse) {
+  const TemporaryFolder folder;
+  testing::write_file(folder / "taken", std::string("a file"));
+  const auto problem = [&](const std::filesystem::path& run, const std::filesystem::path& checkpoints) -> std::string {
+    Config config;
+    config.run_dir = run;
+    config.checkpoint.dir = checkpoints;
+    try {
+      check_folders(config);
+    } catch (const TrainerError& error) {
+      EXPECT_EQ(error.code(), ExitCode::bad_config);
+      return error.what();
+    }
+    return "";
+  };
+  const std::string taken = (folder / "taken").string();
+  EXPECT_EQ(problem(folder / "new/run", folder.path()), "");
+  EXPECT_EQ(problem(taken, folder.path()), "run.dir: " + taken + " cannot be a folder: it is a file");
+  EXPECT_EQ(problem(folder.path(), folder / "taken/checkpoints"),
+            "checkpoint.dir: " + taken + "/checkpoints cannot be a folder: " + taken + " is a file");
 }
 
 TEST(RunFolder, ListsFinishedFilesWithoutCheckpoints) {

@@ -537,6 +537,24 @@ TEST_F(TrainProcess, WrongInputEndsWithItsOwnCode) {
   testing::write_file(folder_ / "broken/state.json", std::string("{\"format\":1}"));
   ends_with("resume", [&](Json& json) { json["resume"] = {{"dir", (folder_ / "broken").string()}}; },
             ExitCode::bad_checkpoint, "broken");
+  ends_with("in-the-way", [&](Json& json) { json["run"]["dir"] = (folder_ / "broken/state.json").string(); },
+            ExitCode::bad_config, "state.json cannot be a folder: it is a file");
+}
+
+TEST_F(TrainProcess, WordsOverrideAConfigAndAreRefusedAsItsFieldsAre) {
+  TrainerProcess shorter({"train", config("words"), "epochs=1", "checkpoint.every.steps=2"}, {{"OMP_NUM_THREADS", "1"}});
+  EXPECT_EQ(shorter.wait(), 0);
+  EXPECT_EQ(shorter.events("epoch").size(), 1U);
+  EXPECT_EQ(shorter.events("checkpoint").at(0)["step"], 2);
+
+  const auto end_of = [](const std::vector<std::string>& words, ExitCode expected) {
+    TrainerProcess trainer(words, {{"OMP_NUM_THREADS", "1"}});
+    EXPECT_EQ(trainer.wait(), code(expected));
+    return trainer.events().back()["message"].get<std::string>();
+  };
+  EXPECT_TRUE(mentions(end_of({"train", config("unknown"), "epoch=1"}, ExitCode::usage), "did you mean `epochs`?"));
+  EXPECT_TRUE(mentions(end_of({"train", config("wrong"), "epochs=0"}, ExitCode::bad_config), "train.epochs: must be"));
+  EXPECT_TRUE(mentions(end_of({"train", "model=yolov8n"}, ExitCode::bad_config), "data=data.yaml"));
 }
 
 TEST_F(TrainProcess, WeightsThatFitNoConvolutionAreRefused) {
@@ -591,7 +609,7 @@ TEST_F(TrainProcess, AnswersQuestionsAndRefusesNonsense) {
   expect_answer({"--help"}, 0, "exit codes:");
   expect_answer({"inspect", "yolov8n"}, 0, "3157200");
   expect_answer({"fly"}, code(ExitCode::usage), "unknown command `fly`");
-  expect_answer({"train"}, code(ExitCode::usage), "train needs CONFIG.json");
+  expect_answer({"train"}, code(ExitCode::usage), "train needs a config file, or words such as data=data.yaml");
   expect_answer({}, code(ExitCode::usage), "no command");
 }
 
