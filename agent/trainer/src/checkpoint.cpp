@@ -91,24 +91,6 @@ class TemporaryFolder {
   throw TrainerError(ExitCode::bad_checkpoint, "checkpoint " + folder.string() + ": " + what);
 }
 
-/// The checkpoint written last of those in a run's folder, or in its `checkpoints`.
-std::optional<fs::path> newest_checkpoint(const fs::path& run) {
-  std::optional<fs::path> newest;
-  fs::file_time_type written;
-  for (const fs::path& folder : {run, run / "checkpoints"}) {
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-      if (!entry.path().filename().string().starts_with(kPrefix)) continue;
-      std::error_code missing;
-      const auto time = fs::last_write_time(entry.path() / kStateFile, missing);
-      if (missing || (newest && std::pair(time, entry.path()) < std::pair(written, *newest))) continue;
-      newest = entry.path();
-      written = time;
-    }
-  }
-  return newest;
-}
-
 /// Users name the run that they want to go on with.
 void refuse_run_folder(const fs::path& folder) {
   if (fs::exists(folder / kStateFile)) return;
@@ -156,6 +138,23 @@ Snapshot read_unchecked(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::optional<fs::path> newest_checkpoint(const fs::path& run) {
+  std::optional<fs::path> newest;
+  fs::file_time_type written;
+  for (const fs::path& folder : {run, run / "checkpoints"}) {
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+      if (!entry.path().filename().string().starts_with(kPrefix)) continue;
+      std::error_code missing;
+      const auto time = fs::last_write_time(entry.path() / kStateFile, missing);
+      if (missing || (newest && std::pair(time, entry.path()) < std::pair(written, *newest))) continue;
+      newest = entry.path();
+      written = time;
+    }
+  }
+  return newest;
+}
 
 std::string checkpoint_name(int64_t step) {
   char name[32];

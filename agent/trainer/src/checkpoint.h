@@ -63,6 +63,9 @@ class CheckpointRotation {
   std::vector<std::filesystem::path> written_;  // oldest first
 };
 
+/// The checkpoint written last of those in a run's folder, or in its `checkpoints`.
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& run);
+
 /// Reads a checkpoint folder; every file named in its state.json is verified by size and SHA-256 before it is used.
 /// Throws TrainerError: bad_checkpoint; bad_config where the folder is none but holds some, as a run's does, which names the
 /// newest.

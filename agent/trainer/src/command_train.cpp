@@ -86,7 +86,8 @@ words that follow a file override it. No more is needed than a data set.
   model=yolov8n         the network: a built-in name or a model yaml (yolov8n)
   weights=FILE          safetensors to start from: of another run, or of a published checkpoint after `import`. Tensors
                         that fit by name and shape are taken; a file that fits none of the model's convolutions is refused
-  dir=FOLDER            the run's folder (tenfold-run/NAME); project=FOLDER stands for dir=FOLDER/NAME
+  dir=FOLDER            the run's folder (tenfold-run/NAME, or the first of NAME2, NAME3, ... that is not there yet; a
+                        run that goes on stays in its own); project=FOLDER stands for dir=FOLDER/NAME
   name=NAME             what the run is called (train)
   resume=FOLDER         a checkpoint to go on from: dir=runs/first resume=runs/first/checkpoints/step-...
 The training arguments, with their defaults; unknown and unsupported ones are refused by name:

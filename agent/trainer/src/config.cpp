@@ -82,6 +82,19 @@ CollectiveConfig read_collective(ObjectReader collective) {
   return config;
 }
 
+/// A new folder beside those of earlier runs; a run that goes on stays in its own.
+std::filesystem::path usual_run_dir(const Config& config) {
+  if (config.resume_dir) {
+    const std::filesystem::path& step = *config.resume_dir;
+    const std::filesystem::path checkpoints = (step.has_filename() ? step : step.parent_path()).parent_path();
+    if (checkpoints.filename() == "checkpoints") return checkpoints.parent_path();
+  }
+  const std::string first = "tenfold-run/" + config.run_name;
+  std::filesystem::path dir = first;
+  for (int i = 2; std::filesystem::exists(dir); ++i) dir = first + std::to_string(i);
+  return dir;
+}
+
 Config read_config(const nlohmann::json& json, Problems& problems) {
   Config config;
   ObjectReader top(&json, "", problems);
@@ -90,10 +103,9 @@ Config read_config(const nlohmann::json& json, Problems& problems) {
 
   ObjectReader run = top.object("run", R"({"dir": "runs/first"})");
   run.text("name", config.run_name);
-  std::string dir = "tenfold-run/" + config.run_name;
-  run.text("dir", dir);
+  std::optional<std::string> dir;
+  run.optional_text("dir", dir);
   run.finish();
-  config.run_dir = dir;
 
   if (!top.has("data")) {
     top.problem("data",
@@ -104,9 +116,6 @@ Config read_config(const nlohmann::json& json, Problems& problems) {
   }
   read_model(top.object("model", R"({"arch": "yolov8n"}, or the name alone)"), config);
   read_arguments(top.object("train", R"({"epochs": 100, "imgsz": 640})"), config.train);
-  config.checkpoint =
-      read_checkpoint(top.object("checkpoint", R"({"every": {"epochs": 1}})"), config.run_dir);
-
   const bool resumes = top.has("resume");
   ObjectReader resume =
       top.object("resume", R"({"dir": "runs/first/checkpoints/step-00000300"}, or the folder alone)");
@@ -116,6 +125,10 @@ Config read_config(const nlohmann::json& json, Problems& problems) {
     config.resume_dir = from;
   }
   resume.finish();
+  config.run_dir = dir ? std::filesystem::path(*dir) : usual_run_dir(config);
+  config.checkpoint =
+      read_checkpoint(top.object("checkpoint", R"({"every": {"epochs": 1}})"), config.run_dir);
+
   config.collective = read_collective(top.object("collective"));
   ObjectReader progress = top.object("progress");
   progress.integer("interval_ms", config.progress_interval_ms, 0, 3'600'000);

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <utility>
 
+#include "checkpoint.h"
 #include "exit_code.h"
 #include "file_io.h"
 
@@ -34,6 +35,18 @@ std::optional<fs::path> file_in_the_way(const fs::path& folder) {
     if (fs::exists(status)) return fs::is_directory(status) ? std::nullopt : std::optional(path);
   }
   return std::nullopt;
+}
+
+bool holds_a_run(const fs::path& folder) {
+  return fs::exists(folder / "args.yaml") || fs::exists(folder / "results.csv") || fs::exists(folder / "weights");
+}
+
+/// Files of two trainings in one folder could not be told apart.
+[[noreturn]] void refuse_another_run(const fs::path& folder) {
+  const std::optional<fs::path> newest = newest_checkpoint(folder);
+  throw TrainerError(ExitCode::bad_config,
+                     "run.dir: " + folder.string() + " holds a training already; name another folder or none" +
+                         (newest ? ", or go on with that one: resume=" + newest->string() : ""));
 }
 
 }  // namespace
@@ -84,6 +97,7 @@ void check_folders(const Config& config) {
       throw TrainerError(ExitCode::bad_config,
                          std::string(field) + ": " + folder.string() + " cannot be a folder: " +
                              (*file == fs::absolute(folder) ? "it" : file->string()) + " is a file");
+  if (!config.resume_dir && holds_a_run(config.run_dir)) refuse_another_run(config.run_dir);
 }
 
 void write_results(const fs::path& run_dir, const std::vector<EpochRow>& history) {

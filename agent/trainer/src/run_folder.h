@@ -28,7 +28,8 @@ std::string results_csv(const std::vector<EpochRow>& history);
 /// The text of args.yaml: what this run was asked for, every default filled in.
 std::string args_yaml(const Config& config);
 
-/// Throws TrainerError(bad_config) where a file is in the way of the run's folders.
+/// Throws TrainerError(bad_config) where a file is in the way of the run's folders, or where the run's holds another
+/// training, and this one does not go on with one.
 void check_folders(const Config& config);
 
 /// Writes results.csv into the run folder, replaced whole.

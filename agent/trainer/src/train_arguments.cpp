@@ -85,7 +85,7 @@ const std::vector<std::pair<std::string_view, std::string_view>>& refused_argume
       {"pretrained", "set `model.weights` at the top of the config"},
       {"project", "set `run.dir`"},
       {"name", "set `run.name`"},
-      {"exist_ok", "`run.dir` is used as it is; set another for a run of its own"},
+      {"exist_ok", "a run never overwrites another; without `run.dir` it has a new folder"},
       {"resume", "set `resume.dir` to a checkpoint folder"},
       {"save", "checkpoints and weights are always saved"},
       {"task", "only detectors are trained here"},

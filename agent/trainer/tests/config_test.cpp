@@ -224,6 +224,24 @@ TEST(Config, IsMadeOfTheWordsThatYoloUsersKnow) {
   EXPECT_EQ(config.resume_dir, "runs/step-00000040");
 }
 
+TEST(Config, ARunHasANewFolderAndOneThatGoesOnItsOwn) {
+  const testing::TemporaryFolder folder;
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  const auto run_dir = [](const std::string& resume) {
+    std::vector<Setting> settings = {{"data", "cells.yaml"}};
+    if (!resume.empty()) settings.push_back({"resume", resume});
+    return config_of(settings).run_dir.string();
+  };
+  EXPECT_EQ(run_dir(""), "tenfold-run/train");
+  std::filesystem::create_directories("tenfold-run/train");
+  std::filesystem::create_directories("tenfold-run/train2");
+  EXPECT_EQ(run_dir(""), "tenfold-run/train3");
+  EXPECT_EQ(run_dir("runs/first/checkpoints/step-00000040"), "runs/first");
+  EXPECT_EQ(run_dir("runs/first/checkpoints/step-00000040/"), "runs/first");
+  std::filesystem::current_path(before);
+}
+
 TEST(Config, TakesEveryArgumentAsAWordWithTheDefaultThatHelpShows) {
   std::vector<Setting> settings = {{"data", "cells.yaml"}};
   std::istringstream fields(arguments_yaml(TrainArguments{}));

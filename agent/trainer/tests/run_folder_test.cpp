@@ -92,6 +92,26 @@ TEST(RunFolder, AFileInItsWayIsFoundBeforeAnythingElse) {
             "checkpoint.dir: " + taken + "/checkpoints cannot be a folder: " + taken + " is a file");
 }
 
+TEST(RunFolder, ThatHoldsATrainingIsForGoingOnAlone) {
+  const TemporaryFolder folder;
+  Config config;
+  config.run_dir = folder.path();
+  config.checkpoint.dir = folder / "checkpoints";
+  check_folders(config);
+  testing::write_file(folder / "results.csv", std::string("epoch"));
+  testing::write_file(folder / "checkpoints/step-00000007/state.json", std::string("{}"));
+  try {
+    check_folders(config);
+    ADD_FAILURE() << "nothing was refused";
+  } catch (const TrainerError& error) {
+    EXPECT_EQ(error.what(), "run.dir: " + folder.path().string() +
+                                " holds a training already; name another folder or none, or go on with that one: resume=" +
+                                (folder / "checkpoints/step-00000007").string());
+  }
+  config.resume_dir = folder / "checkpoints/step-00000007";
+  check_folders(config);
+}
+
 TEST(RunFolder, ListsFinishedFilesWithoutCheckpoints) {
   const TemporaryFolder folder;
   testing::write_file(folder / "results.csv", std::string("a"));
