@@ -74,6 +74,7 @@ Ending train(Training& training) {
   } catch (const TrainerError& error) {
     exit_with(*events, {error.code(), error.what()});
   }
+  if (!env.events_fd && env.rank == 0) std::printf("results in %s\n", config->run_dir.c_str());
   Training training(std::move(*config), env, *events, control->requests());
   training.on_stall = [&](const std::string& verdict) { exit_stalled(training, verdict); };
   exit_with(*events, train(training));
@@ -89,7 +90,7 @@ words that follow a file override it. No more is needed than a data set.
   dir=FOLDER            the run's folder (tenfold-run/NAME, or the first of NAME2, NAME3, ... that is not there yet; a
                         run that goes on stays in its own); project=FOLDER stands for dir=FOLDER/NAME
   name=NAME             what the run is called (train)
-  resume=FOLDER         a checkpoint to go on from: dir=runs/first resume=runs/first/checkpoints/step-...
+  resume=FOLDER         a checkpoint to go on from: resume=runs/first/checkpoints/step-...
 The training arguments, with their defaults; unknown and unsupported ones are refused by name:
 )";
 

@@ -1,4 +1,5 @@
 #include "console.h"
+#include "shown_name.h"
 
 #include <chrono>
 #include <cmath>
@@ -154,7 +155,7 @@ class ConsoleSink final : public EventSink {
          (nothing_found(e.metrics) ? ": nothing found" : format(", at confidence %.2f", e.confidence)));
     line("    class                     images   labels        P        R    mAP50  mAP50-95");
     const auto row = [this](const ClassResult& result) {
-      line(format("    %s %7lld %8lld %8.3f %8.3f %8.3f %9.3f", in_columns(result.name, 24).c_str(),
+      line(format("    %s %7lld %8lld %8.3f %8.3f %8.3f %9.3f", in_columns(in_one_line(result.name), 24).c_str(),
                   static_cast<long long>(result.images), static_cast<long long>(result.labels),
                   result.metrics.precision, result.metrics.recall, result.metrics.map50, result.metrics.map50_95));
     };

@@ -9,30 +9,13 @@
 #include "dataset_storage.h"
 #include "glob_files.h"
 #include "label_file.h"
+#include "picture_formats.h"
 
 namespace tenfold {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string lower_extension(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
-  return extension;
-}
-
-bool is_readable_image(const fs::path& path) {
-  static const std::set<std::string> kExtensions{".jpg", ".jpeg", ".png", ".webp"};
-  return kExtensions.contains(lower_extension(path));
-}
-
-/// Formats that other tools read. To skip such files silently would train on less than the user thinks.
-bool is_foreign_image(const fs::path& path) {
-  static const std::set<std::string> kExtensions{".bmp", ".tif",  ".tiff", ".dng", ".mpo",
-                                                 ".pfm", ".heic", ".avif", ".gif"};
-  return kExtensions.contains(lower_extension(path));
-}
 
 std::vector<std::string> read_names(const YAML::Node& yaml) {
   const YAML::Node names = yaml["names"];
@@ -109,7 +92,7 @@ class ImageCollector {
     if (fs::is_directory(path)) {
       for (const auto& entry : fs::recursive_directory_iterator(path, fs::directory_options::follow_directory_symlink))
         if (entry.is_regular_file()) add_if_image(entry.path());
-    } else if (lower_extension(path) == ".txt") {
+    } else if (format_by_name(path) == "txt") {
       add_list(path);
     } else {
       add_if_image(path);
@@ -129,9 +112,9 @@ class ImageCollector {
   }
 
   void add_if_image(const fs::path& path) {
-    if (is_readable_image(path)) {
+    if (is_format_read(format_by_name(path))) {
       images_.insert(path.lexically_normal());
-    } else if (is_foreign_image(path)) {
+    } else if (is_format_left_out(format_by_name(path))) {
       problems_.add(path.string() + ": this format is not read; convert it to JPEG, PNG or WebP");
     }
   }

@@ -1,37 +1,16 @@
 #include "picture_files.h"
 
-#include <algorithm>
-#include <cctype>
 #include <set>
 
 #include "counted.h"
 #include "exit_code.h"
 #include "glob_files.h"
+#include "picture_formats.h"
 
 namespace tenfold {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// "jpg" for "A.JPG".
-std::string format_by_name(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
-  return extension.empty() ? extension : extension.substr(1);
-}
-
-bool is_format_read(const std::string& format) {
-  static const std::set<std::string> kFormats{"jpg", "jpeg", "png", "webp"};
-  return kFormats.contains(format);
-}
-
-/// Pictures that people have beside those: to look at fewer than they think without a word would mislead them.
-bool is_format_left_out(const std::string& format) {
-  static const std::set<std::string> kFormats{"bmp",  "tif", "tiff", "gif", "avif", "heic", "heif", "jxl", "jp2", "j2k",
-                                              "jfif", "mpo", "ppm",  "pgm", "pbm",  "pnm",  "pfm",  "tga", "psd", "exr",
-                                              "hdr",  "dng", "cr2",  "cr3", "nef",  "arw",  "raf",  "orf", "rw2"};
-  return kFormats.contains(format);
-}
 
 /// Sorts files into those that are read, and those to be told of.
 class PictureCollector {

@@ -4,12 +4,10 @@
 
 namespace tenfold {
 
-std::string name_in_line(const std::vector<std::string>& names, int cls) {
-  const auto index = static_cast<size_t>(cls);
-  if (index >= names.size()) return std::to_string(cls);
+std::string in_one_line(const std::string& name) {
   std::string line;
   bool in_controls = false;
-  for (const char c : names[index]) {
+  for (const char c : name) {
     const auto byte = static_cast<unsigned char>(c);
     const bool control = byte < 0x20 || byte == 0x7F;
     if (!control) line += c;
@@ -17,6 +15,11 @@ std::string name_in_line(const std::vector<std::string>& names, int cls) {
     in_controls = control;
   }
   return line;
+}
+
+std::string name_in_line(const std::vector<std::string>& names, int cls) {
+  const auto index = static_cast<size_t>(cls);
+  return index < names.size() ? in_one_line(names[index]) : std::to_string(cls);
 }
 
 std::string name_on_picture(const std::vector<std::string>& names, int cls) {

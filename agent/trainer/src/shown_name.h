@@ -6,8 +6,10 @@
 
 namespace tenfold {
 
-/// In one line whatever the name holds: a line break or another control character is a space. The number of a class
-/// without a name.
+/// A name in one line whatever it holds: a line break or another control character is a space.
+std::string in_one_line(const std::string& name);
+
+/// The same for a class; the number of one without a name.
 std::string name_in_line(const std::vector<std::string>& names, int cls);
 
 /// The same for a picture: "class N" where the font has none of the name's letters, as question marks would not tell
