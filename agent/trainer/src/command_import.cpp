@@ -22,11 +22,14 @@ is refused by its name, and nothing is written.
 Taken are whole models and state dicts, by themselves or under "ema" (first), "model" or "state_dict", in half precision or
 full. The names of the tensors stay as they are, and are compared with the built-in models.)";
 
-CheckpointWeights read_checkpoint_weights(const fs::path& file) {
+void refuse_weights(const fs::path& file) {
   if (file.extension() == ".safetensors")
     throw TrainerError(ExitCode::bad_config,
                        file.string() + ": these are weights already, and need no import: train takes them as weights=" +
                            file.string() + ", and val, predict and export as they are");
+}
+
+CheckpointWeights read_checkpoint_weights(const fs::path& file) {
   try {
     TorchCheckpoint checkpoint(file);
     return weights_in(checkpoint);
@@ -108,6 +111,7 @@ void report(const fs::path& out, const CheckpointWeights& weights, const std::op
 
 int import_checkpoint(const CommandArguments& arguments) {
   const fs::path file = arguments.operands().front();
+  refuse_weights(file);
   const fs::path out = output_file(arguments, fs::path(file).replace_extension(".safetensors"));
   set_up_cpu(usual_threads());
   const CheckpointWeights weights = read_checkpoint_weights(file);

@@ -81,8 +81,8 @@ std::string results_csv(const std::vector<EpochRow>& history) {
 
 std::string args_yaml(const Config& config) {
   std::string data;
-  if (const auto* shards = std::get_if<ShardData>(&config.data)) data = fs::absolute(shards->index).string();
-  if (const auto* yaml = std::get_if<YamlData>(&config.data)) data = fs::absolute(yaml->path).string();
+  if (const auto* shards = std::get_if<ShardData>(&config.data)) data = shards->index.string();
+  if (const auto* yaml = std::get_if<YamlData>(&config.data)) data = yaml->path.string();
   std::ostringstream text;
   text << "name: " << quoted(config.run_name) << "\nmodel: " << quoted(config.arch) << "\nweights: "
        << (config.weights ? quoted(config.weights->string()) : "null") << "\ndata: " << quoted(data) << '\n'

@@ -82,6 +82,7 @@ Config resolved_config(const Training& t) {
   resolved.train.amp = t.device.autocast == at::kBFloat16 ? "bf16" : t.device.autocast == at::kHalf ? "fp16" : "off";
   resolved.train.workers = t.loader_threads;
   resolved.train.device_batch = t.device_batch;
+  if (auto* yaml = std::get_if<YamlData>(&resolved.data)) yaml->path = std::filesystem::absolute(yaml->path);
   return resolved;
 }
 

@@ -274,7 +274,7 @@ TEST(Config, WordsAreHeldToTheRulesOfAConfig) {
       ExitCode::bad_config);
   for (const char* expected :
        {"the command line: 5 problems", "train.epochs: must be a whole number, 1 to 100000, not \"many\"",
-        "train.imgsz: must be a multiple of 32", "train.exist_ok: not an argument here: `run.dir` is used as it is",
+        "train.imgsz: must be a multiple of 32", "train.exist_ok: not an argument here: a run never overwrites another",
         "train.mosiac: unknown; did you mean `mosaic`?", "train.lr0: must be a number, 0 to 10, not \"\""})
     EXPECT_NE(message.find(expected), std::string::npos) << expected << "\nis not in\n" << message;
   EXPECT_NE(refusal_of({{"epochs", "3"}}, ExitCode::bad_config).find("data=data.yaml"), std::string::npos);

@@ -187,7 +187,7 @@ TEST_F(Import, LyingAndDamagedFilesAreErrorsThatWriteNothing) {
       {"lie_name.pt", "a tensor's name has more than"},
       {"lie_truncated.pt", "it is cut off"},
       {"lie_checksum.pt", "damaged"},
-      {"lie_nothing.pt", "no checkpoint"},
+      {"lie_nothing.pt", "it is empty"},
       {"lie_pickle_ends.pt", "ends too early"},
   };
   const std::set<std::string> before = files_in(*folder_ / "made");
