@@ -368,9 +368,9 @@ std::string_view to_string(Family family) {
 }
 
 std::string layer_in_text(const ModelSpec& spec, size_t number) {
-  const std::string line = number < spec.lines.size() ? ":" + std::to_string(spec.lines[number]) : "";
-  return (spec.source.empty() ? spec.name : spec.source) + line + ": layer " + std::to_string(number) + " (" +
-         spec.layers.at(number).block + ")";
+  std::string text = spec.source.empty() ? spec.name : spec.source;
+  if (number < spec.lines.size()) text.append(":").append(std::to_string(spec.lines[number]));
+  return text + ": layer " + std::to_string(number) + " (" + spec.layers.at(number).block + ")";
 }
 
 ModelSpec parse_model_spec(const std::string& yaml, const std::string& size, const std::string& source_name) {
