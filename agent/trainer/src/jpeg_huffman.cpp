@@ -176,7 +176,7 @@ inline void HuffmanScan::BitReader::refill() {
   bits |= 56;
 }
 
-inline void HuffmanScan::BitReader::skip(int count) {
+inline void HuffmanScan::BitReader::consume(int count) {
   buffer <<= count;
   bits -= count;
 }
@@ -184,7 +184,7 @@ inline void HuffmanScan::BitReader::skip(int count) {
 /// The value in the next `size` (1 or more) bits.
 inline int HuffmanScan::BitReader::value_of(int size) {
   const int value = extend(static_cast<int>(buffer >> (64 - size)), size);
-  skip(size);
+  consume(size);
   return value;
 }
 
@@ -194,12 +194,12 @@ inline bool HuffmanScan::decode_block(BitReader& in, const Component& component,
   in.refill();
   const DcLook& difference = component.dc->look(in.buffer);
   if (difference.bits != 0) [[likely]] {
-    in.skip(difference.bits);
+    in.consume(difference.bits);
     dc += difference.difference;
   } else {
     const HuffmanSymbol symbol = component.dc->first_symbol(in.buffer);
     if (symbol.length == 0 || symbol.value > kMaxDcSize) return false;
-    in.skip(symbol.length);
+    in.consume(symbol.length);
     if (symbol.value > 0) dc += in.value_of(symbol.value);
   }
 
@@ -211,7 +211,7 @@ inline bool HuffmanScan::decode_block(BitReader& in, const Component& component,
       const HuffmanSymbol symbol = table.first_symbol(in.buffer);
       const int run = symbol.value >> 4, size = symbol.value & 15;
       if (symbol.length == 0 || size > kMaxAcSize) return false;
-      in.skip(symbol.length);
+      in.consume(symbol.length);
       if (size == 0) {
         at += run == kZeroRun ? kZeroRun + 1 : kEndOfBlock;
         return true;
@@ -220,11 +220,11 @@ inline bool HuffmanScan::decode_block(BitReader& in, const Component& component,
       block[kNaturalOrder[at]] = static_cast<int16_t>(in.value_of(size));
       ++at;
     } else if (at + look.first_at >= kCoefficients - 1) {  // the first ends the block; a second belongs to the next
-      in.skip(look.first_bits);
+      in.consume(look.first_bits);
       at += look.first_at + 1U;
       if (at == kCoefficients) block[kCoefficients - 1] = look.first;
     } else {
-      in.skip(look.all_bits);
+      in.consume(look.all_bits);
       block[kNaturalOrder[at + look.first_at]] = look.first;
       block[kNaturalOrder[at + look.second_at]] = look.second;
       at += look.second_at + 1U;

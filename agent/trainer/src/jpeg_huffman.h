@@ -117,7 +117,7 @@ class HuffmanScan {
     int bits = 0;  // in the buffer, for sure; below them it has the bits that follow, or zeros
 
     void refill();
-    void skip(int count);
+    void consume(int count);
     int value_of(int size);
   };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -74,6 +75,12 @@ class TrainProcess : public ::testing::Test {
 
   TemporaryFolder folder_;
 };
+
+/// What a checkpoint event's checkpoint says of itself.
+inline Json checkpoint_state(const Json& checkpoint) {
+  std::ifstream in(checkpoint["dir"].get<std::string>() + "/state.json");
+  return Json::parse(in);
+}
 
 inline int code(ExitCode code) { return static_cast<int>(code); }
 
