@@ -1,7 +1,7 @@
 #pragma once
 
 // Huffman decoding of baseline JPEG scans (ITU-T T.81, annexes B, C and F), for image_jpeg_baseline.cpp. Two thirds of
-// the time that a JPEG takes are this. What makes it fast: stuffed bytes are taken out ahead, and one look at the next
+// the time that a large JPEG takes are this. What makes it fast: stuffed bytes are taken out ahead, and one look at the next
 // bits finds up to two coefficients, their values included.
 
 #include <array>
