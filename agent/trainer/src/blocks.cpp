@@ -1,7 +1,6 @@
 #include "blocks.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
@@ -46,11 +45,10 @@ at::Tensor Conv::forward(const at::Tensor& x) {
   if (may_fold()) {
     // Costs a pass over the weights and saves one over the (much larger) activations.
     const auto [weight, bias] = folded();
-    auto y = at::conv2d(x, weight, bias, {options_.stride, options_.stride}, {padding_, padding_}, {1, 1},
-                        options_.groups);
+    auto y = convolve(x, weight, bias, {options_.stride, padding_, options_.groups});
     return options_.activation ? at::silu_(y) : y;
   }
-  const auto y = convolve(*conv_, x);
+  const auto y = convolve(x, conv_->weight, {}, {options_.stride, padding_, options_.groups});
   return options_.activation ? bn_->forward_silu(y) : bn_->forward(y);
 }
 

@@ -2,12 +2,12 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/silu.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "convolution.h"
 #include "full_precision.h"
 
 namespace tenfold {
@@ -48,7 +48,7 @@ at::Tensor WideDepthwise::forward(const at::Tensor& x) {
   if (!may_fold()) return at::silu(wide_->forward(x) + narrow_->forward(x));
   const auto wide = wide_->folded(), narrow = narrow_->folded();
   const auto weight = wide.weight + at::constant_pad_nd(narrow.weight, {2, 2, 2, 2});  // 3x3 in the middle of 7x7
-  auto y = at::conv2d(x, weight, wide.bias + narrow.bias, {1, 1}, {3, 3}, {1, 1}, x.size(1));
+  auto y = convolve(x, weight, wide.bias + narrow.bias, {.padding = 3, .groups = x.size(1)});
   return at::silu_(y);
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "depthwise.h"
 #include "validate.h"
 
 namespace tenfold {
@@ -65,6 +66,7 @@ at::Tensor GradientPass::whole_normalisers(const std::vector<Batch>& parts) {
 
 LossResult GradientPass::run(const Batch& slice, const PassOptions& options,
                              const std::function<void()>& before_exchange) {
+  const CompiledDepthwise scope(options.compiled);
   if (options.parts == 1) {
     exchange_.before_forward();
     LossResult loss = loss_of_slice(model_, loss_, slice, device_);

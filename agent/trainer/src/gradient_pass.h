@@ -17,6 +17,7 @@ namespace tenfold {
 struct PassOptions {
   int64_t parts = 1;      // passes of a rank; the same on all ranks
   double loss_scale = 1;  // gradients come multiplied by it
+  bool compiled = false;  // kernels may be compiled for the shapes of this slice (see depthwise.h)
 };
 
 /// Computes the gradient of a global batch of which this rank holds a slice, the slice cut into as many parts as the

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "depthwise.h"
 #include "exit_code.h"
 
 namespace tenfold {
@@ -38,11 +39,19 @@ bool checkpoint_due(const Training& t) {
   return every && (t.progress.step + 1) % *every == 0;
 }
 
+/// Whether a batch of so many images has the shapes of nearly all others, and these are many. Of the arguments and the batch
+/// alone: other kernels round otherwise, and a training that is resumed must go the same way.
+bool pays_to_compile_for(const Training& t, int64_t images) {
+  const int64_t of_this_rank = t.args.epochs * t.samples() / t.env.world_size;
+  return images == t.args.batch && !t.args.rect && pays_to_compile(of_this_rank, t.args.imgsz);
+}
+
 /// How the slices of a global batch of so many images are computed: in parts where a rank's may not fit its device.
 PassOptions pass_options(const Training& t, int64_t images) {
   const int64_t slice = (images + t.env.world_size - 1) / t.env.world_size;
   return {.parts = (slice + t.device_batch - 1) / t.device_batch,
-          .loss_scale = t.scales_loss() ? t.progress.loss_scale.value : 1};
+          .loss_scale = t.scales_loss() ? t.progress.loss_scale.value : 1,
+          .compiled = pays_to_compile_for(t, images)};
 }
 
 WarningEvent overflow_warning(const std::string& step, double scale) {

@@ -3,7 +3,9 @@
 #include <ATen/Context.h>
 #include <gtest/gtest.h>
 
+#include "convolution.h"
 #include "data_fixtures.h"
+#include "depthwise.h"
 #include "device.h"
 #include "device_feed.h"
 #include "device_memory.h"
@@ -126,6 +128,27 @@ TEST_P(GpuFamily, GivesTheSameBitsAgain) {
     EXPECT_TRUE(second.loss.items.equal(first.loss.items)) << amp;
     for (size_t i = 0; i < first.gradients.size(); ++i) {
       EXPECT_TRUE(second.gradients[i].equal(first.gradients[i])) << amp << ", parameter " << i;
+    }
+  }
+}
+
+TEST_F(Gpu, DepthwiseKernelsOfEitherKindGiveTheCpusNumbers) {
+  at::manual_seed(1);
+  const at::Tensor input = at::randn({2, 32, 20, 24}), kernel = at::randn({32, 1, 3, 3});
+  const auto pass_on = [&](const at::Device& device) {
+    const at::Tensor x = input.to(device).contiguous(at::MemoryFormat::ChannelsLast).requires_grad_();
+    const at::Tensor weight = kernel.to(device).requires_grad_();
+    const at::Tensor y = convolve(x, weight, {}, {.stride = 2, .padding = 1, .groups = 32});
+    y.square().sum().backward();
+    return std::vector<at::Tensor>{y, x.grad(), weight.grad()};
+  };
+  const auto expected = pass_on(at::kCPU);
+  for (const bool compiled : {false, true}) {
+    const CompiledDepthwise scope(compiled);
+    const auto actual = pass_on(gpu_);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_LT(relative_distance(actual[i], expected[i]), 1e-5) << (compiled ? "compiled" : "ATen's own") << ", " << i;
+      EXPECT_TRUE(i == 2 || actual[i].is_contiguous(at::MemoryFormat::ChannelsLast)) << (compiled ? "compiled" : "ATen's own");
     }
   }
 }
