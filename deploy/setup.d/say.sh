@@ -1,6 +1,7 @@
 # What setup says: one line a step, long output into a log file, and on failure its last lines with what to do next.
 
 setup_log=.cache/setup.log
+report_every=60 # seconds
 spinner_pid=''
 
 if [ -t 1 ]; then on_terminal=yes; else on_terminal=''; fi
@@ -59,27 +60,47 @@ fail() {
   exit 1
 }
 
-# Off a terminal one line says that a step began; on a terminal the same line counts seconds until the step is done.
+# On a terminal a step's line counts its seconds, and its parts where its output numbers them, until the step is done. Off a
+# terminal one line says that it began, and another one each minute how many parts are done.
 start_spinner() {
   if [ -z "$on_terminal" ]; then
     printf '  … %-16s %s\n' "$1" "$2"
-    return
+    report &
+  else
+    local text columns
+    columns=$(tput cols 2>/dev/null || echo 80)
+    text=$(printf '%-16s %s' "$1" "$2")
+    spin "${text:0:columns - 26}" & # a line that wraps could not be overwritten
   fi
-  local text columns
-  columns=$(tput cols 2>/dev/null || echo 80)
-  text=$(printf '%-16s %s' "$1" "$2")
-  spin "${text:0:columns - 14}" & # a line that wraps could not be overwritten
   spinner_pid=$!
 }
 
 spin() {
-  local began=$EPOCHREALTIME frame
+  local began=$EPOCHREALTIME frame parts=''
   while kill -0 $$ 2>/dev/null; do
     for frame in ⠋ ⠙ ⠹ ⠸ ⠼ ⠴ ⠦ ⠧ ⠇ ⠏; do
-      printf '\r  %s%s%s %s %s%.0f s%s\e[K' "$cyan" "$frame" "$plain" "$1" "$dim" "$(seconds_since "$began")" "$plain"
+      printf '\r  %s%s%s %s %s%s%.0f s%s\e[K' "$cyan" "$frame" "$plain" "$1" "$dim" "$parts" "$(seconds_since "$began")" "$plain"
       sleep 0.12
     done
+    parts=$(parts_done)
+    parts=${parts:+$parts, }
   done
+}
+
+report() {
+  local parts told='' nothing
+  exec {nothing}<> <(:) # `sleep` would outlive this function, and hold what it prints to open
+  while kill -0 $$ 2>/dev/null; do
+    read -rt "$report_every" -u "$nothing" || true
+    parts=$(parts_done)
+    [ "$parts" = "$told" ] || note "$parts"
+    told=$parts
+  done
+}
+
+# How far the newest command is, when it counts what it does as ninja does: "12 of 52".
+parts_done() {
+  awk '/^=== /{last = ""} /^\[[0-9]+\/[0-9]+\]/ {last = $1} END {gsub(/[][]/, "", last); sub("/", " of ", last); print last}' "$setup_log"
 }
 
 stop_spinner() {
@@ -87,7 +108,7 @@ stop_spinner() {
   kill "$spinner_pid" 2>/dev/null || true
   wait "$spinner_pid" 2>/dev/null || true
   spinner_pid=''
-  printf '\r\e[K'
+  [ -z "$on_terminal" ] || printf '\r\e[K'
 }
 
 # seconds_since EPOCHREALTIME: with one decimal. (The decimal sign of EPOCHREALTIME follows the locale.)

@@ -306,3 +306,12 @@ test('a step that fails shows the end of its own output, not that of the step be
   expect(said).toMatch(/✓ First[\s\S]*✗ Second[\s\S]*\n {6}broken\n {4}What to do: mend it\./);
   expect(said).not.toMatch(/after broken|not reached| {6}fine/);
 });
+
+test('a step that takes long says how many of its parts are done, where its command counts them', async () => {
+  const {said} = await shell(`
+    report_every=0.05
+    count() { echo '[2/5] Building'; until grep -qx ' *2 of 5' told; do sleep 0.05; done; echo '[5/5] Linking'; }
+    echo >told; work Trainer 'many files' 'nothing' count >told
+    cat told`);
+  expect(said).toMatch(/… Trainer +many files\n +2 of 5\n[\s\S]*✓ Trainer/);
+});
