@@ -161,3 +161,27 @@ test('folders behind links are part of the set as those behind globs are, links 
   await symlink('editor@host.1', join(folder, 'labels/val/.#d.txt'));
   expect(await codes()).toEqual(['broken_link', 'broken_link']);
 });
+
+test("what notebooks and Macs leave behind is not of the set, in folders as in globs, and a broken hidden link is nobody's business", async () => {
+  await writeGoodSet();
+  const before = await build();
+  await write('images/train/.ipynb_checkpoints/a-checkpoint.jpg', await jpeg(9));
+  await write('images/train/._a.jpg', 'of the file system');
+  await write('labels/train/._a.txt', 'of the file system');
+  await symlink(join(folder, 'nowhere'), join(folder, 'images/train/.#a.jpg'));
+  const after = await build();
+  if (!('ok' in before && before.ok && 'ok' in after && after.ok)) throw new Error('refused');
+  expect(after.indexDigest).toBe(before.indexDigest);
+});
+
+test("`../train/images` beside the data.yaml's folder wins; else it is looked for in that folder, as some exports mean it", async () => {
+  await write('set/data.yaml', 'train: ../train/images\nval: ../valid/images\nnames: [cat]\n');
+  for (const [i, place] of ['set/train', 'set/valid', 'valid'].entries()) {
+    await write(`${place}/images/a.jpg`, await jpeg(i));
+    await write(`${place}/labels/a.txt`, '0 0.5 0.5 0.25 0.25\n');
+  }
+  const files = await findSourceFiles(join(folder, 'set/data.yaml'), new AbortController().signal);
+  if (!('splits' in files)) throw new Error(JSON.stringify(files.problems));
+  expect(files.splits.train.map(image => image.path)).toEqual([join(folder, 'set/train/images/a.jpg')]);
+  expect(files.splits.val.map(image => image.path)).toEqual([join(folder, 'valid/images/a.jpg')]);
+});

@@ -15,7 +15,8 @@ export interface FoundFiles {
 }
 
 /**
- * All files below a folder, through links too, as globs find them. A folder is entered once, so that links may go in circles, and by its
+ * All files below a folder, through links too, as globs find them: not the hidden ones, which notebooks and Macs leave behind
+ * (`.ipynb_checkpoints/x-checkpoint.jpg`, `._x.jpg`). A folder is entered once, so that links may go in circles, and by its
  * own path rather than by a link's, so that the same files have the same paths whatever was looked at first.
  */
 export async function filesBelow(folder: string, signal: AbortSignal): Promise<FoundFiles> {
@@ -76,6 +77,7 @@ class Walk implements FoundFiles {
     try {
       for (const entry of await readdir(folder, {withFileTypes: true})) {
         const path = join(folder, entry.name);
+        if (entry.name.startsWith('.')) continue;
         if (entry.isDirectory()) folders.push(path);
         else if (entry.isSymbolicLink()) this.links.push(path);
         else if (entry.isFile()) this.files.push(path);

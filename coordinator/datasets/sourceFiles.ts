@@ -59,7 +59,7 @@ interface FoundSplit {
 
 async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string, signal: AbortSignal): Promise<FoundSplit> {
   const base = resolve(dirname(yamlPath), yaml.path);
-  const found = await Promise.all(yaml[split].map(entry => findEntry(resolve(base, entry), yamlPath, split, signal)));
+  const found = await Promise.all(yaml[split].map(entry => findEntry(base, entry, yamlPath, split, signal)));
   const problems = found.flatMap(part => part.problems);
   const images = [...new Map(found.flatMap(part => part.images).map(image => [image.path, image])).values()];
   images.sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -69,16 +69,27 @@ async function findSplit(yaml: DataYaml, split: SplitName, yamlPath: string, sig
   return {images, problems};
 }
 
-/** One entry of a split: a folder (searched through), a text file of paths, or a glob. */
-async function findEntry(entry: string, yamlPath: string, split: SplitName, signal: AbortSignal): Promise<FoundSplit> {
-  const info = await statOrAbsent(entry);
-  if (info?.isDirectory()) return imagesBelow(entry, signal);
-  if (info?.isFile() && extname(entry).toLowerCase() === '.txt') return imagesListedIn(entry, signal);
-  if (/[*?[\]{}]/.test(entry)) {
-    const files = await glob(entry, {absolute: true, expandDirectories: false});
-    if (files.length > 0) return sortOut(files);
+/**
+ * One entry of a split. Exports of some labelling tools say `../train/images` where `train/images` lies beside their data.yaml; YOLO trainers
+ * read them, too.
+ */
+async function findEntry(base: string, entry: string, yamlPath: string, split: SplitName, signal: AbortSignal): Promise<FoundSplit> {
+  const named = resolve(base, entry);
+  const paths = entry.startsWith('../') ? [named, resolve(base, entry.slice(3))] : [named];
+  for (const path of paths) {
+    const found = await imagesNamed(path, signal);
+    if (found !== undefined) return found;
   }
-  return {images: [], problems: [problem('split_missing', yamlPath, 0, `${split} names ${entry}, which is not there`)]};
+  return {images: [], problems: [problem('split_missing', yamlPath, 0, `${split} names ${named}, which is not there`)]};
+}
+
+/** A folder (searched through), a text file of paths, or a glob; undefined where nothing is. */
+async function imagesNamed(path: string, signal: AbortSignal): Promise<FoundSplit | undefined> {
+  const info = await statOrAbsent(path);
+  if (info?.isDirectory()) return imagesBelow(path, signal);
+  if (info?.isFile() && extname(path).toLowerCase() === '.txt') return imagesListedIn(path, signal);
+  const files = /[*?[\]{}]/.test(path) ? await glob(path, {absolute: true, expandDirectories: false}) : [];
+  return files.length > 0 ? sortOut(files) : undefined;
 }
 
 async function imagesBelow(folder: string, signal: AbortSignal): Promise<FoundSplit> {
@@ -102,8 +113,7 @@ function sortOut(files: readonly string[]): FoundSplit {
 
 /** Folders that cannot be listed, and broken links that may stand for an image or a folder; label files are looked at with their images. */
 function notReached({brokenLinks, unlisted}: FoundFiles): DatasetProblem[] {
-  const matters = (path: string): boolean =>
-    !basename(path).startsWith('.') && (extname(path) === '' || READABLE.has(extname(path).toLowerCase()));
+  const matters = (path: string): boolean => extname(path) === '' || READABLE.has(extname(path).toLowerCase());
   const folders = unlisted.map(({folder, code}) =>
     problem('folder_unreadable', folder, 0, `cannot be listed (${code}); may the coordinator read it?`),
   );
@@ -130,7 +140,7 @@ async function labelsWithoutImage(folder: string, images: readonly ImageFile[], 
 async function imagesListedIn(listPath: string, signal: AbortSignal): Promise<FoundSplit> {
   const images: ImageFile[] = [];
   const problems: DatasetProblem[] = [];
-  const lines = ((await readText(listPath)) ?? '').split('\n').map(line => line.trim());
+  const lines = ((await readText(listPath)) ?? '').split('\n').map(line => line.trim()); // trim() takes a byte order mark, too
   const listed = [...lines.entries()].filter(([, line]) => line !== '');
   const pathOf = (line: string): string => (isAbsolute(line) ? line : resolve(dirname(listPath), line));
   const infos = await inParallel(listed, LOOKS_IN_FLIGHT, signal, ([, line]) => statOrAbsent(pathOf(line)));
