@@ -27,6 +27,18 @@ test("the arguments that are taken, their defaults, and those that are refused a
   expect(Object.keys(REFUSED_TRAIN_ARGUMENTS).sort()).toEqual([...Object.keys(trainerAlone), ...refused].sort());
 });
 
+test('a loss that overflowed is NaN, and costs no other figure', () => {
+  const epoch = fixture('events.ndjson')
+    .split('\n')
+    .find(line => line.includes('"type":"epoch"'))!;
+  const event = JSON.parse(epoch);
+  event.val[0].value = null;
+  expect(parseTrainerEvent(JSON.stringify(event))).toMatchObject({
+    ok: true,
+    event: {metrics: event.metrics, val: [{value: Number.NaN}, ...event.val.slice(1)]},
+  });
+});
+
 test('a line that is no event is an outcome, not an exception', () => {
   expect(parseTrainerEvent('{"type":"ste')).toMatchObject({ok: false});
   expect(parseTrainerEvent('{"type":"dance","t":1}')).toMatchObject({ok: false});

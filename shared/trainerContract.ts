@@ -21,7 +21,12 @@ export interface TrainerConfig {
 }
 
 /** The parts of a loss, in the order of the model's family. */
-const lossesSchema = z.array(z.object({name: z.string(), value: z.number()}));
+/** JSON has no NaN: what overflowed comes as null. */
+const lossValueSchema = z
+  .number()
+  .nullable()
+  .transform(value => value ?? Number.NaN);
+const lossesSchema = z.array(z.object({name: z.string(), value: lossValueSchema}));
 const metricsSchema = z.object({precision: z.number(), recall: z.number(), map50: z.number(), map50_95: z.number()});
 const at = {t: z.number()};
 

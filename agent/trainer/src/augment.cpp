@@ -211,7 +211,8 @@ LetterboxInfo letterbox(const Picture& picture, PlanarOut out, std::vector<Label
   }
   const float scale = static_cast<float>(std::max(image.width, image.height)) /
                       static_cast<float>(std::max(picture.original_width, picture.original_height));
-  return {scale, static_cast<float>(pad_x), static_cast<float>(pad_y), picture.original_width, picture.original_height};
+  return {scale, static_cast<float>(pad_x), static_cast<float>(pad_y), image.width, image.height,
+          picture.original_width, picture.original_height};
 }
 
 std::vector<Label> augment(int64_t id, int64_t dataset_size, const AugmentOptions& options, SampleRng rng,

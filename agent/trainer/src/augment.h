@@ -34,6 +34,8 @@ struct LetterboxInfo {
   float scale = 1.0f;
   float pad_x = 0.0f;
   float pad_y = 0.0f;
+  int width = 0;  // of the picture in the input
+  int height = 0;
   int original_width = 0;
   int original_height = 0;
 };

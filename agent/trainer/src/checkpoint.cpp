@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdio>
+#include <fstream>
 #include <utility>
 
 #include <unistd.h>
@@ -56,8 +57,18 @@ Json state_json(const Snapshot& snapshot, const std::vector<FileDigest>& files) 
   state["device_batch"] = snapshot.device_batch;
   state["ema_updates"] = snapshot.ema_updates;
   state["rng"] = snapshot.rng;
+  Json arguments = Json::object();
+  for (const auto& [key, value] : snapshot.arguments) arguments[key] = value;
+  state["arguments"] = std::move(arguments);
   state["files"] = std::move(listed);
   return state;
+}
+
+std::vector<Setting> arguments_from(const Json& state) {
+  std::vector<Setting> arguments;
+  if (const auto found = state.find("arguments"); found != state.end())
+    for (const auto& [key, value] : found->items()) arguments.push_back({key, value});
+  return arguments;
 }
 
 /// Deletes a folder unless it was released: what is left when writing fails half-way.
@@ -122,6 +133,7 @@ Snapshot read_unchecked(const fs::path& folder) {
   snapshot.device_batch = state.value("device_batch", int64_t{0});
   state.at("ema_updates").get_to(snapshot.ema_updates);
   state.at("rng").get_to(snapshot.rng);
+  snapshot.arguments = arguments_from(state);
   for (const Json& listed : state.at("files")) {
     const std::vector<uint8_t> bytes = verified_file(folder, listed);
     for (const TensorFile& file : kTensorFiles) {
@@ -154,6 +166,16 @@ std::optional<fs::path> newest_checkpoint(const fs::path& run) {
     }
   }
   return newest;
+}
+
+std::vector<Setting> checkpoint_arguments(const fs::path& folder) {
+  std::ifstream in(folder / kStateFile);
+  const Json state = Json::parse(in, nullptr, /*allow_exceptions=*/false);
+  try {
+    return state.is_object() ? arguments_from(state) : std::vector<Setting>{};
+  } catch (const Json::exception&) {
+    return {};  // read_checkpoint() says what is wrong
+  }
 }
 
 std::string checkpoint_name(int64_t step) {

@@ -10,6 +10,7 @@
 #include "events.h"
 #include "progress.h"
 #include "safetensors.h"
+#include "setting.h"
 
 namespace tenfold {
 
@@ -32,6 +33,7 @@ struct Snapshot {
   int64_t device_batch = 0;  // images that a pass of one of them took at most; 0: older checkpoints do not say
   int64_t ema_updates = 0;
   std::vector<uint8_t> rng;  // state of the default generator
+  std::vector<Setting> arguments;  // the training's, resolved; older checkpoints have none
   NamedTensors model;
   NamedTensors ema;
   NamedTensors optimizer;
@@ -65,6 +67,10 @@ class CheckpointRotation {
 
 /// The checkpoint written last of those in a run's folder, or in its `checkpoints`.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& run);
+
+/// The arguments of the training that a checkpoint is of, as words of a command line; none where it cannot be read, or does
+/// not say.
+std::vector<Setting> checkpoint_arguments(const std::filesystem::path& folder);
 
 /// Reads a checkpoint folder; every file named in its state.json is verified by size and SHA-256 before it is used.
 /// Throws TrainerError: bad_checkpoint; bad_config where the folder is none but holds some, as a run's does, which names the

@@ -1,6 +1,5 @@
 #include <csignal>
 #include <cstdio>
-#include <sstream>
 #include <utility>
 
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "console.h"
 #include "control.h"
 #include "run_folder.h"
+#include "train_arguments.h"
 #include "train_loop.h"
 
 namespace tenfold {
@@ -70,14 +70,17 @@ Ending train(Training& training) {
   std::optional<Config> config;
   try {
     config = load_config(file, settings);
-    check_folders(*config);
+    check_folders(*config, /*trusting=*/env.events_fd.has_value());
+    if (env.rank == 0) claim_run_folder(*config);
   } catch (const TrainerError& error) {
     exit_with(*events, {error.code(), error.what()});
   }
   if (!env.events_fd && env.rank == 0) std::printf("results in %s\n", config->run_dir.c_str());
   Training training(std::move(*config), env, *events, control->requests());
   training.on_stall = [&](const std::string& verdict) { exit_stalled(training, verdict); };
-  exit_with(*events, train(training));
+  const Ending ending = train(training);
+  if (env.rank == 0) give_back_run_folder(training.config);
+  exit_with(*events, ending);
 }
 
 constexpr const char* kTrainText =
@@ -90,7 +93,8 @@ words that follow a file override it. No more is needed than a data set.
   dir=FOLDER            the run's folder (tenfold-run/NAME, or the first of NAME2, NAME3, ... that is not there yet; a
                         run that goes on stays in its own); project=FOLDER stands for dir=FOLDER/NAME
   name=NAME             what the run is called (train)
-  resume=FOLDER         a checkpoint to go on from: resume=runs/first/checkpoints/step-...
+  resume=FOLDER         a checkpoint to go on from: resume=runs/first/checkpoints/step-..., with that training's arguments
+                        where no others are given
 The training arguments, with their defaults; unknown and unsupported ones are refused by name:
 )";
 
@@ -117,10 +121,8 @@ MASTER_PORT). `batch` is that of all ranks together.
 std::string usual_arguments() {
   constexpr size_t kColumns = 118;
   std::string text, line;
-  std::istringstream fields(arguments_yaml(TrainArguments{}));
-  for (std::string field; std::getline(fields, field);) {
-    std::erase(field, '"');
-    const std::string word = field.replace(field.find(": "), 2, "=");
+  for (const auto& [name, value] : argument_settings({})) {
+    const std::string word = name + "=" + value;
     if (line.size() + word.size() + 2 > kColumns) text += std::exchange(line, "") + "\n";
     line += (line.empty() ? "  " : " ") + word;
   }

@@ -11,6 +11,7 @@
 #include "config_reader.h"
 #include "config_settings.h"
 #include "exit_code.h"
+#include "resumed_arguments.h"
 
 namespace tenfold {
 namespace {
@@ -82,17 +83,23 @@ CollectiveConfig read_collective(ObjectReader collective) {
   return config;
 }
 
-/// A new folder beside those of earlier runs; a run that goes on stays in its own.
-std::filesystem::path usual_run_dir(const Config& config) {
+/// The run folder that a checkpoint lies in.
+std::optional<std::filesystem::path> run_dir_of(const std::filesystem::path& step) {
+  const std::filesystem::path checkpoints = (step.has_filename() ? step : step.parent_path()).parent_path();
+  if (checkpoints.filename() != "checkpoints") return std::nullopt;
+  return checkpoints.parent_path();
+}
+
+/// A run that goes on stays in its folder; another has a new one.
+void choose_run_dir(Config& config) {
   if (config.resume_dir) {
-    const std::filesystem::path& step = *config.resume_dir;
-    const std::filesystem::path checkpoints = (step.has_filename() ? step : step.parent_path()).parent_path();
-    if (checkpoints.filename() == "checkpoints") return checkpoints.parent_path();
+    if (const auto own = run_dir_of(*config.resume_dir)) {
+      config.run_dir = *own;
+      return;
+    }
   }
-  const std::string first = "tenfold-run/" + config.run_name;
-  std::filesystem::path dir = first;
-  for (int i = 2; std::filesystem::exists(dir); ++i) dir = first + std::to_string(i);
-  return dir;
+  config.run_dir = free_run_dir(config.run_name);
+  config.chose_run_dir = true;
 }
 
 Config read_config(const nlohmann::json& json, Problems& problems) {
@@ -125,7 +132,11 @@ Config read_config(const nlohmann::json& json, Problems& problems) {
     config.resume_dir = from;
   }
   resume.finish();
-  config.run_dir = dir ? std::filesystem::path(*dir) : usual_run_dir(config);
+  if (dir) {
+    config.run_dir = *dir;
+  } else {
+    choose_run_dir(config);
+  }
   config.checkpoint =
       read_checkpoint(top.object("checkpoint", R"({"every": {"epochs": 1}})"), config.run_dir);
 
@@ -192,6 +203,13 @@ std::string read_config_file(const std::filesystem::path& file) {
 
 }  // namespace
 
+std::filesystem::path free_run_dir(const std::string& name) {
+  const std::string first = "tenfold-run/" + name;
+  std::filesystem::path dir = first;
+  for (int i = 2; std::filesystem::exists(dir); ++i) dir = first + std::to_string(i);
+  return dir;
+}
+
 Config parse_config(std::string_view text, const std::string& source) {
   return checked_config(parse_json(text, source), source);
 }
@@ -201,6 +219,7 @@ Config load_config(const std::optional<std::filesystem::path>& file, const std::
   if (file) json = parse_json(read_config_file(*file), file->string());
   spell_out(json);
   put_settings(json, settings);
+  take_over_arguments(json);
   std::string source = file ? file->string() : "the command line";
   if (file && !settings.empty()) source += " and the command line";
   return checked_config(std::move(json), source);

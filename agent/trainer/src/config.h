@@ -41,6 +41,7 @@ struct CollectiveConfig {
 struct Config {
   std::string run_name = "train";
   std::filesystem::path run_dir;
+  bool chose_run_dir = false;  // since none was named
   DataSource data;
   std::string arch = "yolov8n";
   std::optional<std::filesystem::path> weights;
@@ -58,5 +59,8 @@ Config parse_config(std::string_view json, const std::string& source);
 /// Reads a config file, where there is one, puts the words of a command line over it, and parses the whole. Throws
 /// TrainerError: bad_config as above, usage for words that mean nothing.
 Config load_config(const std::optional<std::filesystem::path>& file, const std::vector<Setting>& settings = {});
+
+/// The folder of a run of that name which names none: the first below tenfold-run that is not there yet.
+std::filesystem::path free_run_dir(const std::string& name);
 
 }  // namespace tenfold

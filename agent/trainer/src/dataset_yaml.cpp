@@ -7,9 +7,11 @@
 #include <set>
 
 #include "dataset_storage.h"
+#include "files_below.h"
 #include "glob_files.h"
 #include "label_file.h"
 #include "picture_formats.h"
+#include "text_lines.h"
 
 namespace tenfold {
 
@@ -72,6 +74,8 @@ std::vector<fs::path> find(const std::string& entry, const std::vector<fs::path>
   return {};
 }
 
+constexpr std::string_view kAbove = "../";
+
 /// Gathers the image files of a split.
 class ImageCollector {
  public:
@@ -79,7 +83,9 @@ class ImageCollector {
       : root_(std::move(root)), yaml_dir_(std::move(yaml_dir)), problems_(problems) {}
 
   void add_entry(const std::string& entry) {
-    const auto found = find(entry, {root_, yaml_dir_});
+    auto found = find(entry, {root_, yaml_dir_});
+    // Exports of some labelling tools say ../train/images where train/images lies beside their data.yaml.
+    if (found.empty() && entry.starts_with(kAbove)) found = find(entry.substr(kAbove.size()), {root_, yaml_dir_});
     if (found.empty()) problems_.add(entry + ": not found in " + root_.string());
     for (const fs::path& path : found) add_path(path);
   }
@@ -90,8 +96,7 @@ class ImageCollector {
  private:
   void add_path(const fs::path& path) {
     if (fs::is_directory(path)) {
-      for (const auto& entry : fs::recursive_directory_iterator(path, fs::directory_options::follow_directory_symlink))
-        if (entry.is_regular_file()) add_if_image(entry.path());
+      for (const fs::path& file : files_below(path)) add_if_image(file);
     } else if (format_by_name(path) == "txt") {
       add_list(path);
     } else {
@@ -100,23 +105,26 @@ class ImageCollector {
   }
 
   void add_list(const fs::path& list) {
+    constexpr const char* kBlanks = " \t\r";
     std::ifstream in(list);
-    std::string line;
-    while (std::getline(in, line)) {
-      line.erase(line.find_last_not_of(" \t\r") + 1);
+    TextLines lines(in);
+    for (std::string line; lines.next(line);) {
+      line.erase(0, line.find_first_not_of(kBlanks));
+      line.erase(line.find_last_not_of(kBlanks) + 1);
       if (line.empty()) continue;
       const auto found = find(line, {list.parent_path(), root_, fs::current_path()});
       if (found.empty()) problems_.add(list.string() + ": names " + line + ", which does not exist");
-      for (const fs::path& path : found) add_if_image(path);
+      for (const fs::path& path : found)
+        if (!add_if_image(path)) problems_.add(list.string() + ": names " + line + ", which is no JPEG, PNG or WebP file");
     }
   }
 
-  void add_if_image(const fs::path& path) {
-    if (is_format_read(format_by_name(path))) {
-      images_.insert(path.lexically_normal());
-    } else if (is_format_left_out(format_by_name(path))) {
-      problems_.add(path.string() + ": this format is not read; convert it to JPEG, PNG or WebP");
-    }
+  /// Whether it is one; that of a format that is not read is a problem.
+  bool add_if_image(const fs::path& path) {
+    const std::string format = format_by_name(path);
+    if (is_format_read(format)) images_.insert(path.lexically_normal());
+    if (is_format_left_out(format)) problems_.add(path.string() + ": this format is not read; convert it to JPEG, PNG or WebP");
+    return is_format_read(format) || is_format_left_out(format);
   }
 
   fs::path root_, yaml_dir_;

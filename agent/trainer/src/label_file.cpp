@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "dataset_storage.h"
+#include "text_lines.h"
 
 namespace tenfold {
 
@@ -126,12 +127,9 @@ LabelFile read_label_file(const std::filesystem::path& path, size_t class_count)
     if (std::filesystem::exists(path)) file.problems.push_back("cannot be read");
     return file;
   }
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // of editors on Windows
-  std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
-    if (number == 1 && line.starts_with(kByteOrderMark)) line.erase(0, kByteOrderMark.size());
-    read_line(line, "line " + std::to_string(number) + ": ", class_count, file);
-  }
+  TextLines lines(in);
+  for (std::string line; lines.next(line);)
+    read_line(line, "line " + std::to_string(lines.number()) + ": ", class_count, file);
   return file;
 }
 

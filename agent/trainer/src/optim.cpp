@@ -169,11 +169,15 @@ std::unique_ptr<Optimizer> make_adamw(std::array<NamedParameters, 3> groups, dou
   return std::make_unique<Adam>(std::move(groups), weight_decay, Decay::apart);
 }
 
-TrainArguments resolve_optimizer(TrainArguments arguments, bool fine_tuning, int64_t total_steps, int64_t nc) {
+TrainArguments resolve_optimizer(TrainArguments arguments, bool fine_tuning, int64_t samples, int64_t nc) {
   if (arguments.optimizer != "auto") return arguments;
-  if (fine_tuning && total_steps < kFineTuningSteps) {
+  const int64_t nominal = std::max(arguments.batch, arguments.nbs);
+  const int64_t steps = (samples + nominal - 1) / nominal * arguments.epochs;
+  if (fine_tuning && steps < kFineTuningSteps) {
     arguments.optimizer = "AdamW";
-    arguments.lr0 = 0.002 * 5 / (4 + static_cast<double>(nc));
+    // Adam's steps are as long for a small batch as for a large one; so many more of them are shorter by as much.
+    const double share = static_cast<double>(arguments.batch) / static_cast<double>(nominal);
+    arguments.lr0 = 0.002 * 5 / (4 + static_cast<double>(nc)) * share;
     arguments.momentum = 0.9;
     arguments.warmup_bias_lr = 0;
   } else {

@@ -48,9 +48,9 @@ std::unique_ptr<Optimizer> make_adam(std::array<NamedParameters, 3> groups, doub
 std::unique_ptr<Optimizer> make_adamw(std::array<NamedParameters, 3> groups, double weight_decay);
 
 /// What `optimizer: auto` stands for, and the arguments that go with it. Fine-tuning from given weights for fewer than
-/// 10,000 steps: AdamW with lr0 = 0.002 * 5 / (4 + nc), momentum 0.9 and no bias warm-up. All else: SGD with the arguments as
-/// they are. A named optimizer is left alone.
-TrainArguments resolve_optimizer(TrainArguments arguments, bool fine_tuning, int64_t total_steps, int64_t nc);
+/// 10,000 steps of the nominal batch (nbs): AdamW with lr0 = 0.002 * 5 / (4 + nc) for a step of the nominal batch, momentum
+/// 0.9 and no bias warm-up. All else: SGD with the arguments as they are. A named optimizer is left alone.
+TrainArguments resolve_optimizer(TrainArguments arguments, bool fine_tuning, int64_t samples, int64_t nc);
 
 /// Weight decay of one step. Losses are sums over the batch, so gradients grow with it; decay grows alike, and equals
 /// the argument at the nominal batch size `nbs`.

@@ -4,6 +4,7 @@
 
 #include "counted.h"
 #include "exit_code.h"
+#include "files_below.h"
 #include "glob_files.h"
 #include "picture_formats.h"
 
@@ -79,8 +80,7 @@ FoundPictures found_below(const fs::path& root, const PictureCollector& found, c
 FoundPictures find_pictures(const std::string& source) {
   PictureCollector found;
   if (fs::is_directory(source)) {
-    for (const auto& entry : fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink))
-      if (entry.is_regular_file()) found.add(entry.path());
+    for (const fs::path& file : files_below(source)) found.add(file);
     return found_below(source, found, source + ": the folder has no JPEG, PNG or WebP file");
   }
   if (fs::exists(source)) return {with_names({source}, fs::path(source).parent_path()), ""};

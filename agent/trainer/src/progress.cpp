@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <limits>
+
 namespace tenfold {
 namespace {
 
@@ -23,9 +25,14 @@ Json items_json(const LossItems& items) {
   return list;
 }
 
+/// JSON has no NaN and no infinity; what was one of them comes as null.
+double number_from(const Json& json) {
+  return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
+}
+
 LossItems items_from(const Json& json) {
   LossItems items;
-  for (const Json& item : json) items.push_back({item.at("name"), item.at("value")});
+  for (const Json& item : json) items.push_back({item.at("name"), number_from(item.at("value"))});
   return items;
 }
 
@@ -65,6 +72,7 @@ Json to_json(const Progress& progress) {
               {"best_fitness", progress.best_fitness},
               {"best_epoch", progress.best_epoch},
               {"seconds", progress.seconds},
+              {"validation_seconds", progress.validation_seconds},
               {"history", history}};
 }
 
@@ -87,6 +95,7 @@ Progress progress_from_json(const Json& json) {
   json.at("best_fitness").get_to(progress.best_fitness);
   json.at("best_epoch").get_to(progress.best_epoch);
   json.at("seconds").get_to(progress.seconds);
+  progress.validation_seconds = json.value("validation_seconds", 0.0);  // older checkpoints have none
   for (const Json& row : json.at("history")) progress.history.push_back(row_from(row));
   return progress;
 }

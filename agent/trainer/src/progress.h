@@ -41,6 +41,7 @@ struct Progress {
   double best_fitness = -1;
   int64_t best_epoch = 0;
   double seconds = 0;  // of finished epochs, validation included
+  double validation_seconds = 0;  // what the last epoch's took of that
   std::vector<EpochRow> history;
 };
 

@@ -41,6 +41,11 @@ bool holds_a_run(const fs::path& folder) {
   return fs::exists(folder / "args.yaml") || fs::exists(folder / "results.csv") || fs::exists(folder / "weights");
 }
 
+bool lies_below(const fs::path& path, const fs::path& folder) {
+  const fs::path relative = fs::weakly_canonical(path).lexically_relative(fs::weakly_canonical(folder));
+  return !relative.empty() && *relative.begin() != "..";
+}
+
 /// Files of two trainings in one folder could not be told apart.
 [[noreturn]] void refuse_another_run(const fs::path& folder) {
   const std::optional<fs::path> newest = newest_checkpoint(folder);
@@ -90,14 +95,32 @@ std::string args_yaml(const Config& config) {
   return text.str();
 }
 
-void check_folders(const Config& config) {
+void check_folders(const Config& config, bool trusting) {
   for (const auto& [field, folder] :
        {std::pair("run.dir", config.run_dir), std::pair("checkpoint.dir", config.checkpoint.dir)})
     if (const auto file = file_in_the_way(folder))
       throw TrainerError(ExitCode::bad_config,
                          std::string(field) + ": " + folder.string() + " cannot be a folder: " +
                              (*file == fs::absolute(folder) ? "it" : file->string()) + " is a file");
-  if (!config.resume_dir && holds_a_run(config.run_dir)) refuse_another_run(config.run_dir);
+  const bool goes_on = config.resume_dir && (trusting || lies_below(*config.resume_dir, config.run_dir));
+  if (!goes_on && holds_a_run(config.run_dir)) refuse_another_run(config.run_dir);
+}
+
+void claim_run_folder(Config& config) {
+  if (!config.chose_run_dir) return;
+  const bool keeps_checkpoints = config.checkpoint.dir == config.run_dir / "checkpoints";
+  std::error_code failed;
+  fs::create_directories(config.run_dir.parent_path(), failed);
+  while (!failed && !fs::create_directory(config.run_dir, failed)) config.run_dir = free_run_dir(config.run_name);
+  if (failed)
+    throw TrainerError(ExitCode::bad_config, "run.dir: " + config.run_dir.string() + " cannot be made: " + failed.message() +
+                                                 "; name another folder: dir=FOLDER");
+  if (keeps_checkpoints) config.checkpoint.dir = config.run_dir / "checkpoints";
+}
+
+void give_back_run_folder(const Config& config) {
+  std::error_code holds_something;
+  if (config.chose_run_dir) fs::remove(config.run_dir, holds_something);
 }
 
 void write_results(const fs::path& run_dir, const std::vector<EpochRow>& history) {
@@ -115,15 +138,16 @@ FileDigest write_weights(const fs::path& run_dir, const std::string& name, const
   return written;
 }
 
-std::vector<FileDigest> run_files(const fs::path& run_dir, const fs::path& checkpoints) {
+std::vector<FileDigest> run_files(const fs::path& run_dir) {
   std::vector<FileDigest> files;
-  const fs::path skipped = fs::weakly_canonical(checkpoints);
-  for (auto entry = fs::recursive_directory_iterator(run_dir); entry != fs::recursive_directory_iterator(); ++entry) {
-    if (entry->is_directory() && fs::weakly_canonical(entry->path()) == skipped) entry.disable_recursion_pending();
-    if (!entry->is_regular_file() || entry->path().extension() == ".tmp") continue;
-    const std::vector<uint8_t> bytes = read_file(entry->path());
-    files.push_back({fs::relative(entry->path(), run_dir).generic_string(), static_cast<int64_t>(bytes.size()),
-                     sha256_hex(bytes)});
+  for (const char* part : {"", "weights", "val_pred"}) {
+    std::error_code missing;
+    for (const auto& entry : fs::directory_iterator(run_dir / part, missing)) {
+      if (!entry.is_regular_file() || entry.path().extension() == ".tmp") continue;
+      const std::vector<uint8_t> bytes = read_file(entry.path());
+      files.push_back({fs::relative(entry.path(), run_dir).generic_string(), static_cast<int64_t>(bytes.size()),
+                       sha256_hex(bytes)});
+    }
   }
   std::sort(files.begin(), files.end(), [](const FileDigest& a, const FileDigest& b) { return a.name < b.name; });
   return files;

@@ -28,9 +28,15 @@ std::string results_csv(const std::vector<EpochRow>& history);
 /// The text of args.yaml: what this run was asked for, every default filled in.
 std::string args_yaml(const Config& config);
 
-/// Throws TrainerError(bad_config) where a file is in the way of the run's folders, or where the run's holds another
-/// training, and this one does not go on with one.
-void check_folders(const Config& config);
+/// Throws TrainerError(bad_config) where a file is in the way of the run's folders, or where the run's holds a training that
+/// this one does not go on with. `trusting`: whoever started it knows what is in the folder.
+void check_folders(const Config& config, bool trusting = false);
+
+/// Makes the folder of a run that named none, or where another training took it meanwhile the next free one.
+void claim_run_folder(Config& config);
+
+/// Removes that folder again if nothing came to lie in it.
+void give_back_run_folder(const Config& config);
 
 /// Writes results.csv into the run folder, replaced whole.
 void write_results(const std::filesystem::path& run_dir, const std::vector<EpochRow>& history);
@@ -39,7 +45,8 @@ void write_results(const std::filesystem::path& run_dir, const std::vector<Epoch
 FileDigest write_weights(const std::filesystem::path& run_dir, const std::string& name, const NamedTensors& weights,
                          const Metadata& metadata);
 
-/// Every finished file of the run folder but checkpoints, by path, with size and SHA-256.
-std::vector<FileDigest> run_files(const std::filesystem::path& run_dir, const std::filesystem::path& checkpoints);
+/// Every finished file of a run, by its path in the run folder, with size and SHA-256: those that lie directly in it, and
+/// weights and pictures. Not its checkpoints, and not what else a user may keep below the folder.
+std::vector<FileDigest> run_files(const std::filesystem::path& run_dir);
 
 }  // namespace tenfold

@@ -55,14 +55,9 @@ std::vector<DrawnBox> boxes_of(const Detections& found, const std::vector<std::s
 
 /// The part of a letterboxed picture that is the picture, and its boxes moved along.
 Image without_padding(const Image& square, const LetterboxInfo& fit, std::vector<DrawnBox>& boxes) {
-  const int left = std::clamp(static_cast<int>(std::lround(fit.pad_x)), 0, square.width - 1);
-  const int top = std::clamp(static_cast<int>(std::lround(fit.pad_y)), 0, square.height - 1);
-  const int width = std::clamp(static_cast<int>(std::lround(static_cast<float>(fit.original_width) * fit.scale)), 1,
-                               square.width - left);
-  const int height = std::clamp(static_cast<int>(std::lround(static_cast<float>(fit.original_height) * fit.scale)), 1,
-                                square.height - top);
-  Image part(width, height);
-  for (int y = 0; y < height; ++y) std::copy_n(square.row(top + y) + 3 * left, part.stride(), part.row(y));
+  const auto left = static_cast<int>(fit.pad_x), top = static_cast<int>(fit.pad_y);
+  Image part(fit.width, fit.height);
+  for (int y = 0; y < fit.height; ++y) std::copy_n(square.row(top + y) + 3 * left, part.stride(), part.row(y));
   for (DrawnBox& box : boxes) {
     box.x1 -= static_cast<float>(left), box.x2 -= static_cast<float>(left);
     box.y1 -= static_cast<float>(top), box.y2 -= static_cast<float>(top);

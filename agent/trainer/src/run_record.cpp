@@ -123,11 +123,11 @@ void RunRecord::evaluation(const Metrics& metrics, int64_t epoch) {
   }
 }
 
-void RunRecord::finish(const std::vector<EpochRow>& history, const fs::path& checkpoints) {
+void RunRecord::finish(const std::vector<EpochRow>& history) {
   in_background("results.png",
                 [this, history] { write("results.png", encode_png(results_plot(history))); });
   writer_.wait();
-  for (FileDigest& file : run_files(run_dir_, checkpoints)) announce(std::move(file));
+  for (FileDigest& file : run_files(run_dir_)) announce(std::move(file));
 }
 
 }  // namespace tenfold

@@ -44,7 +44,7 @@ class RunRecord {
   void attempt(const std::string& what, const std::function<void()>& draw);
 
   /// When nothing more will change: writes what is due, waits for it, and tells of every file that was not told yet.
-  void finish(const std::vector<EpochRow>& history, const std::filesystem::path& checkpoints);
+  void finish(const std::vector<EpochRow>& history);
 
   static constexpr int kDrawnBatches = 3;
 

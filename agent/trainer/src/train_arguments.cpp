@@ -122,4 +122,15 @@ std::string arguments_yaml(const TrainArguments& arguments) {
   return writer.text();
 }
 
+std::vector<Setting> argument_settings(const TrainArguments& arguments) {
+  std::vector<Setting> settings;
+  std::istringstream lines(arguments_yaml(arguments));
+  for (std::string line; std::getline(lines, line);) {
+    std::erase(line, '"');
+    const size_t colon = line.find(": ");
+    settings.push_back({line.substr(0, colon), line.substr(colon + 2)});
+  }
+  return settings;
+}
+
 }  // namespace tenfold

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "setting.h"
+
 namespace tenfold {
 
 /// Stands for the largest batch that fits.
@@ -134,5 +136,8 @@ const std::vector<std::pair<std::string_view, std::string_view>>& refused_argume
 
 /// `name: value` lines of every argument, as args.yaml holds them.
 std::string arguments_yaml(const TrainArguments& arguments);
+
+/// The same as words of a command line.
+std::vector<Setting> argument_settings(const TrainArguments& arguments);
 
 }  // namespace tenfold

@@ -257,7 +257,8 @@ void finish_epoch(Training& t) {
     details = std::move(result.details);
   }
   const EpochSums& sums = t.progress.epoch;
-  const double time_s = sums.seconds + seconds_since(started);
+  t.progress.validation_seconds = seconds_since(started);
+  const double time_s = sums.seconds + t.progress.validation_seconds;
   t.progress.seconds += time_s;
   row.time_s = t.progress.seconds;
   const bool best = judge(t, row);
@@ -273,11 +274,12 @@ void finish_epoch(Training& t) {
   if (checkpoint_due_after_epoch(t)) save_checkpoint(t);
 }
 
-/// Under a limit of time: as many epochs as fit, judged by those so far. Rank 0's clock counts.
+/// Under a limit of time: as many epochs as fit, judged by those so far; the last one's validation is yet to come, and taken
+/// to be as long as the one before. Rank 0's clock counts.
 void fit_epochs_to_time(Training& t) {
   if (t.args.time <= 0) return;
   const int64_t done = t.progress.cursor.epoch - 1;
-  const double spent = t.progress.seconds + t.progress.epoch.seconds;
+  const double spent = t.progress.seconds + t.progress.epoch.seconds + t.progress.validation_seconds;
   const double fit = std::floor(t.args.time * 3600 * static_cast<double>(done) / std::max(spent, 1e-9));
   const at::Tensor epochs = at::tensor({std::clamp(fit, static_cast<double>(done), kMostEpochs)}, at::kDouble);
   t.ranks->broadcast({epochs}, "number of epochs");
@@ -320,7 +322,7 @@ void finish_run(Training& t) {
       draw_validation(t.config.run_dir, *t.ema->model(), t.validator->data(), static_cast<int>(t.args.imgsz), t.device);
     });
   }
-  record.finish(t.progress.history, t.config.checkpoint.dir);
+  record.finish(t.progress.history);
 }
 
 }  // namespace

@@ -94,6 +94,7 @@ bool take_optimizer_step(Training& t, const StepRates& rates) {
     t.skipped_in_a_row = 0;
   } else {
     skip_step(t);
+    at::_foreach_copy_(t.statistics, t.statistics_before);
   }
   if (t.scales_loss()) t.progress.loss_scale.update(!taken);
   for (const at::Tensor& parameter : t.trainable) parameter.mutable_grad().reset();
@@ -147,6 +148,8 @@ Agreement train_step(Training& t, const Batch& batch, StepReport& report, double
   const StepRates rates = rates_at(t.schedule, t.progress.step);
 
   Agreement agreed;
+  // A batch that overflows on its way forward is in the running statistics by then, and would stay there for ever.
+  at::_foreach_copy_(t.statistics_before, t.statistics);
   const int64_t images = (last_of_epoch ? t.samples() : next.offset) - t.progress.cursor.offset;
   const LossResult loss = t.gradients->run(batch, pass_options(t, images), [&] {
     agreed = finish_agreement(*agreement);

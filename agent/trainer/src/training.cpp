@@ -122,10 +122,9 @@ std::shared_ptr<Detector> build_network(const Training& t) {
 }
 
 /// The arguments that the training goes by: what `auto` stands for, and what follows from others.
-TrainArguments resolved_arguments(const Training& t, int64_t batches) {
+TrainArguments resolved_arguments(const Training& t) {
   const TrainArguments& given = t.config.train;
-  TrainArguments resolved =
-      resolve_optimizer(given, t.config.weights.has_value(), batches * given.epochs, class_count(t));
+  TrainArguments resolved = resolve_optimizer(given, t.config.weights.has_value(), t.samples(), class_count(t));
   if (given.rect) resolved.mosaic = resolved.mixup = 0;
   return resolved;
 }
@@ -164,7 +163,7 @@ void build_model(Training& t) {
   freeze(*t.model, t.config.train.freeze);
   if (t.config.weights && !t.config.resume_dir) start_from_weights(t);
   const int64_t batches = (t.samples() + t.config.train.batch - 1) / t.config.train.batch;
-  t.args = resolved_arguments(t, batches);
+  t.args = resolved_arguments(t);
   t.schedule = schedule_of(t.args, batches);
   t.loss = make_detection_loss(t.model->head_layout(), gains_of(t.args, t.model->head_layout()));
   t.weights_metadata = weights_metadata(*t.model, t.model->spec().name, t.data->names(), t.args.imgsz);
@@ -323,6 +322,8 @@ void prepare(Training& t) {
   t.ranks->broadcast(shared_state(t));
   use_ranks(t);
   settle_buckets(t);
+  t.statistics = running_statistics(*t.model);
+  for (const at::Tensor& tensor : t.statistics) t.statistics_before.push_back(tensor.clone());
   if (t.config.resume_dir) t.events.emit(ResumedEvent{t.progress.step, t.progress.cursor});
   tell_overruled(t);
 }
@@ -406,6 +407,7 @@ void save_checkpoint(Training& t) {
       .device_batch = t.device_batch,
       .ema_updates = t.ema->updates(),
       .rng = std::vector<uint8_t>(rng.data_ptr<uint8_t>(), rng.data_ptr<uint8_t>() + rng.numel()),
+      .arguments = argument_settings(t.args),
       .model = copy_of_state(*t.model),
       .ema = copy_of_state(*t.ema->model()),
       .optimizer = copies_of(t.optimizer->state()),

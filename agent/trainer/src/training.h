@@ -53,6 +53,8 @@ struct Training {
 
   std::shared_ptr<Detector> model;
   std::vector<at::Tensor> trainable;  // parameters that get gradients
+  std::vector<at::Tensor> statistics;  // the model's running ones
+  std::vector<at::Tensor> statistics_before;  // as they were before the step that is under way
   std::unique_ptr<DetectionLoss> loss;
   TrainArguments args;  // config.train with `auto` resolved
   int64_t device_batch = 0;  // images that a pass of this rank takes at most

@@ -57,6 +57,17 @@ at::Tensor ground_truth(const Batch& batch, int64_t image) {
   return at::cat({own.narrow(1, 1, 1), (centre - half) * sides, (centre + half) * sides}, 1);
 }
 
+/// Boxes of the input as far as they lie on the picture itself, as the published trainers compare them: nobody can tell how
+/// far an object goes on beyond its edge. The corners are four columns from `first` on.
+at::Tensor on_picture(const at::Tensor& boxes, int64_t first, const LetterboxInfo& fit) {
+  at::Tensor cut = boxes.clone();
+  for (const int64_t corner : {first, first + 2}) {
+    cut.select(1, corner).clamp_(fit.pad_x, fit.pad_x + static_cast<float>(fit.width));
+    cut.select(1, corner + 1).clamp_(fit.pad_y, fit.pad_y + static_cast<float>(fit.height));
+  }
+  return cut;
+}
+
 void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Detections>& found, const Dataset& data,
                 const std::set<int64_t>& unreadable) {
   for (size_t i = 0; i < batch.ids.size(); ++i) {
@@ -64,7 +75,8 @@ void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Dete
     if (unreadable.contains(id)) {
       evaluator.add_image(id, at::zeros({0, 6}, at::kFloat), missed_objects(data.labels(id)));
     } else {
-      evaluator.add_image(id, found[i], ground_truth(batch, static_cast<int64_t>(i)));
+      const LetterboxInfo& fit = batch.letterbox[i];
+      evaluator.add_image(id, on_picture(found[i], 0, fit), on_picture(ground_truth(batch, static_cast<int64_t>(i)), 1, fit));
     }
   }
 }

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <fstream>
+#include <limits>
 
 #include "data_fixtures.h"
 #include "exit_code.h"
+#include "setting.h"
 
 namespace tenfold {
 namespace {
@@ -27,13 +30,14 @@ Snapshot small_snapshot(int64_t step) {
   progress.loss_scale = {1024, 12};
   progress.seconds = 12.5;
   progress.history = {{1, 12.5, {{"box", 1}, {"obj", 2}}, MetricSummary{0.1, 0.2, 0.3, 0.4},
-                       LossItems{{"box", 3}, {"obj", 2}}, {0.1, 0.2, 0.3}}};
+                       LossItems{{"box", 3}, {"obj", std::numeric_limits<double>::infinity()}}, {0.1, 0.2, 0.3}}};
   return {.identity = {5, 7, 16, 1200, "SGD"},
           .progress = progress,
           .world_size = 2,
           .device_batch = 6,
           .ema_updates = step,
           .rng = {1, 2, 255},
+          .arguments = {{"imgsz", "320"}, {"box", "auto"}},
           .model = {{"w", at::randn({3, 2})}},
           .ema = {{"w", at::randn({3, 2})}},
           .optimizer = {{"w.momentum", at::randn({3, 2})}},
@@ -81,6 +85,11 @@ TEST(Checkpoint, ComesBackAsItWas) {
   EXPECT_EQ(read.progress.best_fitness, saved.progress.best_fitness);  // to the bit
   ASSERT_EQ(read.progress.history.size(), 1U);
   EXPECT_DOUBLE_EQ(read.progress.history[0].metrics->map50_95, 0.4);
+  EXPECT_EQ(read.progress.history[0].val->at(0).value, 3);
+  EXPECT_TRUE(std::isnan(read.progress.history[0].val->at(1).value)) << "a loss that overflowed is no reason not to go on";
+  const std::vector<Setting> arguments = checkpoint_arguments(folder / "step-00000375");
+  ASSERT_EQ(arguments.size(), 2U);
+  EXPECT_EQ(arguments[1].key + "=" + arguments[1].value, "imgsz=320");
   EXPECT_EQ(read.world_size, 2);
   EXPECT_EQ(read.device_batch, 6);
   EXPECT_EQ(read.ema_updates, 375);

@@ -226,8 +226,7 @@ TEST(Config, IsMadeOfTheWordsThatYoloUsersKnow) {
 
 TEST(Config, ARunHasANewFolderAndOneThatGoesOnItsOwn) {
   const testing::TemporaryFolder folder;
-  const std::filesystem::path before = std::filesystem::current_path();
-  std::filesystem::current_path(folder.path());
+  const testing::WorkingFolder here(folder.path());
   const auto run_dir = [](const std::string& resume) {
     std::vector<Setting> settings = {{"data", "cells.yaml"}};
     if (!resume.empty()) settings.push_back({"resume", resume});
@@ -239,17 +238,29 @@ TEST(Config, ARunHasANewFolderAndOneThatGoesOnItsOwn) {
   EXPECT_EQ(run_dir(""), "tenfold-run/train3");
   EXPECT_EQ(run_dir("runs/first/checkpoints/step-00000040"), "runs/first");
   EXPECT_EQ(run_dir("runs/first/checkpoints/step-00000040/"), "runs/first");
-  std::filesystem::current_path(before);
+}
+
+TEST(Config, ATrainingThatGoesOnHasTheArgumentsOfItsCheckpointWhereNoOthersAreGiven) {
+  const testing::TemporaryFolder folder;
+  const std::string step = (folder / "checkpoints/step-00000040").string();
+  TrainArguments trained;
+  trained.imgsz = 320, trained.epochs = 30, trained.lr0 = 0.003, trained.box = 1.0 / 3, trained.freeze = {"model.0"};
+  trained.amp = "off", trained.device = "cuda:3", trained.workers = 7;
+  nlohmann::json state = {{"arguments", nlohmann::json::object()}};
+  for (const auto& [name, value] : argument_settings(trained)) state["arguments"][name] = value;
+  testing::write_file(step + "/state.json", state.dump());
+  const TrainArguments resumed = config_of({{"data", "cells.yaml"}, {"resume", step}, {"epochs", "50"}}).train;
+  trained.epochs = 50;                                       // given
+  trained.device = "auto", trained.workers = std::nullopt;  // the machine's
+  EXPECT_EQ(arguments_yaml(resumed), arguments_yaml(trained));
+
+  testing::write_file(step + "/state.json", std::string("{}"));
+  EXPECT_EQ(config_of({{"data", "cells.yaml"}, {"resume", step}}).train.imgsz, 640) << "older checkpoints do not say";
 }
 
 TEST(Config, TakesEveryArgumentAsAWordWithTheDefaultThatHelpShows) {
   std::vector<Setting> settings = {{"data", "cells.yaml"}};
-  std::istringstream fields(arguments_yaml(TrainArguments{}));
-  for (std::string field; std::getline(fields, field);) {
-    std::erase(field, '"');
-    const size_t colon = field.find(": ");
-    settings.push_back({field.substr(0, colon), field.substr(colon + 2)});
-  }
+  for (const Setting& usual : argument_settings({})) settings.push_back(usual);
   EXPECT_EQ(settings.size(), 1 + argument_names().size());
   EXPECT_EQ(arguments_yaml(config_of(settings).train), arguments_yaml(TrainArguments{}));
 }

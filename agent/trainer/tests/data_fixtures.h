@@ -28,6 +28,18 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
+/// Has the process run in a folder for as long as it lives.
+class WorkingFolder {
+ public:
+  explicit WorkingFolder(const std::filesystem::path& folder) { std::filesystem::current_path(folder); }
+  ~WorkingFolder() { std::filesystem::current_path(before_); }
+  WorkingFolder(const WorkingFolder&) = delete;
+  WorkingFolder& operator=(const WorkingFolder&) = delete;
+
+ private:
+  std::filesystem::path before_ = std::filesystem::current_path();
+};
+
 /// Writes a file, making its folders.
 void write_file(const std::filesystem::path& path, std::span<const uint8_t> content);
 void write_file(const std::filesystem::path& path, const std::string& content);

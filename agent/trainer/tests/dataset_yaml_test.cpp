@@ -88,6 +88,31 @@ TEST_F(YoloFolder, EntriesMayBeListsGlobsAndTextFiles) {
             (std::vector<std::string>{"images/train/a.jpg", "images/train/deeper/b.png", "images/val/c.jpg"}));
 }
 
+TEST_F(YoloFolder, ATextFileMayBeOfAnEditorOnWindowsAndWhatItNamesIsNeverLeftOutSilently) {
+  write_file(folder_ / "train.txt", std::string("\xEF\xBB\xBF") + "images/train/a.jpg\r\n  images/val/c.jpg\r\n");
+  EXPECT_EQ(names_of(open("train: train.txt\nnames: [cat, dog]\n")),
+            (std::vector<std::string>{"images/train/a.jpg", "images/val/c.jpg"}));
+  write_file(folder_ / "images/train/a.jpe", std::string("x"));
+  write_file(folder_ / "train.txt", std::string("images/train/a.jpe\n"));
+  EXPECT_TRUE(mentions(refusal("train: train.txt\nnames: [cat, dog]\n"),
+                       "names images/train/a.jpe, which is no JPEG, PNG or WebP file"));
+}
+
+TEST_F(YoloFolder, HiddenFilesAreNoneOfItsPictures) {
+  add_image("images/train/.ipynb_checkpoints/a-checkpoint.jpg");
+  write_file(folder_ / "images/train/._a.jpg", std::string("of the file system"));
+  write_file(folder_ / "labels/train/._a.txt", std::string("of the file system"));
+  EXPECT_EQ(names_of(open("train: images/train\nnames: [cat, dog]\n")), kTrainImages);
+}
+
+TEST_F(YoloFolder, AnEntryThatLeadsAboveItIsLookedForInItAsSomeExportsMeanIt) {
+  EXPECT_EQ(names_of(open("train: ../images/train\nnames: [cat, dog]\n")), kTrainImages);
+  EXPECT_TRUE(mentions(refusal("train: ../images/tain\nnames: [cat, dog]\n"), "../images/tain: not found"));
+  write_file(folder_ / "set/data.yaml", std::string("train: ../images/train\nnames: [cat, dog]\n"));
+  add_image("set/images/train/other.jpg");
+  EXPECT_EQ(Dataset::open_yaml(folder_ / "set/data.yaml", "train").size(), 3) << "what it says comes first";
+}
+
 TEST_F(YoloFolder, TheSameImageNamedTwiceCountsOnce) {
   EXPECT_EQ(open("train: [images/train, images/train/a.jpg]\nnames: [cat, dog]\n").size(), 3);
 }
@@ -96,11 +121,8 @@ TEST_F(YoloFolder, PathsAreResolvedAgainstTheYamlFirst) {
   // From a folder that has another images/train: the one beside the yaml counts.
   const TemporaryFolder elsewhere;
   write_file(elsewhere / "images/train/wrong.jpg", std::string("x"));
-  const fs::path before = fs::current_path();
-  fs::current_path(elsewhere.path());
-  const auto names = names_of(open("train: images/train\nnames: [cat, dog]\n"));
-  fs::current_path(before);
-  EXPECT_EQ(names, kTrainImages);
+  const testing::WorkingFolder here(elsewhere.path());
+  EXPECT_EQ(names_of(open("train: images/train\nnames: [cat, dog]\n")), kTrainImages);
 }
 
 TEST_F(YoloFolder, NamesMayComeFromNcAlone) {

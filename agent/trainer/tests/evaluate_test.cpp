@@ -4,7 +4,9 @@
 
 #include <ATen/ATen.h>
 
+#include "data_fixtures.h"
 #include "pr_curve.h"
+#include "validate.h"
 
 namespace tenfold {
 namespace {
@@ -137,6 +139,30 @@ TEST(Evaluator, SpreadOverRanksGivesExactlyWhatOneRankGives) {
   EXPECT_EQ(actual.map50_95, expected.map50_95);
   EXPECT_EQ(actual.precision, expected.precision);
   EXPECT_EQ(actual.recall, expected.recall);
+}
+
+/// A picture of 64 x 32 that lies in a square of 64, with one object at its lower edge.
+Batch letterboxed_batch() {
+  Batch batch;
+  batch.images = at::zeros({1, 3, 64, 64}, at::kByte);
+  batch.targets = at::tensor({0.0F, 0.0F, 0.5F, 0.75F, 0.25F, 0.25F}).view({1, 6});  // 24..40 x 40..56: 8 rows too many
+  batch.ids = {0};
+  batch.letterbox = {{.scale = 1, .pad_x = 0, .pad_y = 16, .width = 64, .height = 32, .original_width = 64, .original_height = 32}};
+  return batch;
+}
+
+TEST(Validation, ComparesBoxesAsFarAsTheyLieOnThePicture) {
+  const testing::TemporaryFolder folder;
+  const Dataset data = testing::scenes_dataset(folder.path(), 1);
+  const auto map_of = [&](const std::vector<float>& found) {
+    Evaluator evaluator(1);
+    add_images(evaluator, letterboxed_batch(), {detections(found)}, data, {});
+    return evaluator.compute().map50_95;
+  };
+  EXPECT_DOUBLE_EQ(map_of({24, 40, 40, 48, 0.9F, 0}), 1) << "the part that is on the picture";
+  EXPECT_DOUBLE_EQ(map_of({24, 40, 40, 64, 0.9F, 0}), 1) << "with more beyond the edge than the label has";
+  EXPECT_LT(map_of({24, 40, 40, 44, 0.9F, 0}), 0.2) << "half of it";
+  EXPECT_DOUBLE_EQ(map_of({24, 50, 40, 60, 0.9F, 0}), 0) << "on the grey alone";
 }
 
 }  // namespace

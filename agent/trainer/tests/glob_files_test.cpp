@@ -69,11 +69,8 @@ TEST_F(Globbing, NamesOfFoldersAreNoPatterns) {
 }
 
 TEST_F(Globbing, StartsWhereTheProcessRunsWithoutAFolder) {
-  const fs::path before = fs::current_path();
-  fs::current_path(folder_.path());
-  const auto found = glob_files("**/*.jpg");
-  fs::current_path(before);
-  EXPECT_EQ(found, (std::vector<fs::path>{"a.jpg", "one/a.jpg", "one/two/a.jpg"}));
+  const testing::WorkingFolder here(folder_.path());
+  EXPECT_EQ(glob_files("**/*.jpg"), (std::vector<fs::path>{"a.jpg", "one/a.jpg", "one/two/a.jpg"}));
 }
 
 TEST(DataYaml, TakesImagesAtAnyDepthByTwoStars) {

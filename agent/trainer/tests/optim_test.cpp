@@ -83,13 +83,18 @@ TEST(Optimizer, StateComesBackAndMakesTheSameStep) {
 
 TEST(Optimizer, AutoIsAdamWForShortFineTuningOnly) {
   TrainArguments arguments;
-  EXPECT_EQ(resolve_optimizer(arguments, false, 500, 5).optimizer, "SGD");
-  EXPECT_EQ(resolve_optimizer(arguments, true, 20'000, 5).optimizer, "SGD");
-  const TrainArguments tuned = resolve_optimizer(arguments, true, 500, 6);
+  arguments.epochs = 100, arguments.batch = arguments.nbs = 64;
+  EXPECT_EQ(resolve_optimizer(arguments, false, 2'000, 5).optimizer, "SGD");
+  EXPECT_EQ(resolve_optimizer(arguments, true, 6'400, 5).optimizer, "SGD");
+  const TrainArguments tuned = resolve_optimizer(arguments, true, 2'000, 6);
   EXPECT_EQ(tuned.optimizer, "AdamW");
   EXPECT_DOUBLE_EQ(tuned.lr0, 0.001);
+  arguments.batch = 16;
+  EXPECT_DOUBLE_EQ(resolve_optimizer(arguments, true, 2'000, 6).lr0, 0.00025) << "four steps instead of one";
+  arguments.batch = 128;
+  EXPECT_DOUBLE_EQ(resolve_optimizer(arguments, true, 6'400, 6).lr0, 0.001) << "half of the steps are few enough";
   arguments.optimizer = "AdamW";
-  EXPECT_DOUBLE_EQ(resolve_optimizer(arguments, true, 500, 6).lr0, 0.01);
+  EXPECT_DOUBLE_EQ(resolve_optimizer(arguments, true, 2'000, 6).lr0, 0.01);
 }
 
 TEST(Optimizer, DecayFollowsTheBatch) {

@@ -65,7 +65,7 @@ std::vector<std::string> names_in(const fs::path& source) {
 
 TEST(PictureFiles, AreFoundByFolderFileAndPattern) {
   const TemporaryFolder folder;
-  for (const char* name : {"b.jpg", "a.PNG", "sub/a.png", "sub/a.jpg", "notes.txt"})
+  for (const char* name : {"b.jpg", "a.PNG", "sub/a.png", "sub/a.jpg", "notes.txt", "._b.jpg", ".thumbnails/b.jpg"})
     testing::write_file(folder / name, std::string("x"));
   EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"a", "b", "sub/a", "sub/a.png"}));
   EXPECT_EQ(names_in(folder / "b.jpg"), (std::vector<std::string>{"b"}));

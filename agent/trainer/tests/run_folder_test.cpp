@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <yaml-cpp/yaml.h>
 
+#include "config.h"
 #include "data_fixtures.h"
 #include "exit_code.h"
+#include "setting.h"
 #include "sha256.h"
 
 namespace tenfold {
@@ -110,6 +112,27 @@ TEST(RunFolder, ThatHoldsATrainingIsForGoingOnAlone) {
   }
   config.resume_dir = folder / "checkpoints/step-00000007";
   check_folders(config);
+  const TemporaryFolder elsewhere;
+  config.resume_dir = elsewhere / "checkpoints/step-00000007";
+  EXPECT_THROW(check_folders(config), TrainerError) << "another training's checkpoint";
+  check_folders(config, /*trusting=*/true);
+}
+
+TEST(RunFolder, OfARunThatNamesNoneIsItsOwnFromTheStart) {
+  const TemporaryFolder folder;
+  const testing::WorkingFolder here(folder.path());
+  Config first = load_config({}, {{"data", "data.yaml"}}), second = load_config({}, {{"data", "data.yaml"}});
+  EXPECT_EQ(second.run_dir, first.run_dir) << "neither has begun";
+  claim_run_folder(first);
+  claim_run_folder(second);
+  EXPECT_EQ(first.run_dir, "tenfold-run/train");
+  EXPECT_EQ(second.run_dir, "tenfold-run/train2");
+  EXPECT_EQ(second.checkpoint.dir, "tenfold-run/train2/checkpoints");
+  testing::write_file(folder / "tenfold-run/train/args.yaml", std::string("name: train"));
+  give_back_run_folder(first);
+  give_back_run_folder(second);
+  EXPECT_TRUE(std::filesystem::exists(first.run_dir));
+  EXPECT_FALSE(std::filesystem::exists(second.run_dir)) << "it failed before it wrote anything";
 }
 
 TEST(RunFolder, ListsFinishedFilesWithoutCheckpoints) {
@@ -118,7 +141,8 @@ TEST(RunFolder, ListsFinishedFilesWithoutCheckpoints) {
   testing::write_file(folder / "weights/best.safetensors", std::string("bc"));
   testing::write_file(folder / "weights/last.safetensors.tmp", std::string("half"));
   testing::write_file(folder / "checkpoints/step-00000001/state.json", std::string("{}"));
-  const std::vector<FileDigest> files = run_files(folder.path(), folder / "checkpoints");
+  testing::write_file(folder / "another/weights/best.safetensors", std::string("of another run"));
+  const std::vector<FileDigest> files = run_files(folder.path());
   ASSERT_EQ(files.size(), 2U);
   EXPECT_EQ(files[0].name, "results.csv");
   EXPECT_EQ(files[1].name, "weights/best.safetensors");

@@ -1,12 +1,18 @@
 // Real trainer processes, as the agent starts them.
 #include <gtest/gtest.h>
 
+#include <ATen/ATen.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "image.h"
+#include "model.h"
+#include "safetensors.h"
 #include "train_process.h"
 
 namespace tenfold {
@@ -192,6 +198,37 @@ TEST_F(TrainProcess, GradientsThatAreNotFiniteAreSkippedOrEndTheTrainingAndAreTo
   ASSERT_EQ(warnings.size(), 4U);
   EXPECT_EQ(warnings[0]["code"], "skipped_step");
   EXPECT_NE(skips[0]->events().back()["message"].get<std::string>().find("5 steps in a row"), std::string::npos);
+}
+
+/// A picture of one shade. What its label names cannot be seen.
+testing::ShardSample plain_sample(const std::string& name, uint8_t shade) {
+  Image image(64, 64);
+  for (int y = 0; y < image.height; ++y) std::fill_n(image.row(y), image.stride(), shade);
+  return {name, 64, 64, encode_png(image), {{0, 0.5F, 0.5F, 0.5F, 0.5F}}};
+}
+
+TEST_F(TrainProcess, ABatchThatOverflowsOnItsWayForwardLeavesNoTrace) {
+  write_shards(folder_ / "plain", {"thing"},
+               {{"train", {{plain_sample("a", 0), plain_sample("b", 255), plain_sample("c", 0)}}}, {"val", {{plain_sample("d", 0)}}}});
+  const auto model = build_detector(load_model_spec("yolov8n"), 1);
+  NamedTensors weights;
+  for (const auto& [name, tensor] : named_state(*model))  // 27 times 1e38 is infinite, if the picture is white
+    weights.emplace_back(name, name == "model.0.conv.weight" ? at::full_like(tensor, 1e38) : tensor.detach().clone());
+  const std::filesystem::path file = folder_ / "huge.safetensors";
+  write_safetensors(file, weights, {});
+  const auto ranks = start(config("overflow", [&](Json& json) {
+                             json["data"] = {{"kind", "shards"}, {"index", (folder_ / "plain/index.json").string()},
+                                             {"dir", (folder_ / "plain").string()}};
+                             json["model"]["weights"] = file.string();
+                             json["train"].update({{"epochs", 1}, {"batch", 1}, {"amp", "off"}, {"val", false}, {"optimizer", "SGD"},
+                                                   {"mosaic", 0}, {"scale", 0}, {"translate", 0}});
+                           }), 1);
+  EXPECT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
+  const std::vector<Json> warnings = ranks[0]->events("warning");
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_EQ(warnings[0]["code"], "skipped_step");
+  for (const auto& [name, tensor] : read_safetensors(folder_ / "overflow/weights/last.safetensors").tensors)
+    EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
 }
 
 TEST_F(TrainProcess, StopsWithACheckpointWhenOneRankIsTold) {
