@@ -219,6 +219,7 @@ Config load_config(const std::optional<std::filesystem::path>& file, const std::
   if (file) json = parse_json(read_config_file(*file), file->string());
   spell_out(json);
   put_settings(json, settings);
+  spell_out(json);
   take_over_arguments(json);
   std::string source = file ? file->string() : "the command line";
   if (file && !settings.empty()) source += " and the command line";

@@ -88,7 +88,7 @@ TEST_F(RunRecordTest, KeepsEverythingThatTheConventionsNameAndTellsOfEachFileOnc
   record_.epoch({epoch_row(1)});
   record_.epoch({epoch_row(1), epoch_row(2)});
   record_.evaluation(small_metrics(), 2);
-  record_.finish({epoch_row(1), epoch_row(2)}, folder_ / "run/checkpoints");
+  record_.finish({epoch_row(1), epoch_row(2)});
 
   for (const auto& warning : events_.all<WarningEvent>()) ADD_FAILURE() << warning.message;
   std::vector<std::string> told = events_.artifacts();

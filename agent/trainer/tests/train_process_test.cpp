@@ -200,20 +200,29 @@ TEST_F(TrainProcess, GradientsThatAreNotFiniteAreSkippedOrEndTheTrainingAndAreTo
   EXPECT_NE(skips[0]->events().back()["message"].get<std::string>().find("5 steps in a row"), std::string::npos);
 }
 
-/// A picture of one shade. What its label names cannot be seen.
-testing::ShardSample plain_sample(const std::string& name, uint8_t shade) {
+/// A picture of reds and greens, and of as much blue as told.
+testing::ShardSample coloured_sample(const std::string& name, uint8_t blue) {
   Image image(64, 64);
-  for (int y = 0; y < image.height; ++y) std::fill_n(image.row(y), image.stride(), shade);
+  for (int y = 0; y < image.height; ++y) {
+    for (int x = 0; x < image.width; ++x) {
+      uint8_t* const pixel = image.row(y) + 3 * x;
+      pixel[0] = static_cast<uint8_t>(x * y), pixel[1] = static_cast<uint8_t>(3 * x + y * y), pixel[2] = blue;
+    }
+  }
   return {name, 64, 64, encode_png(image), {{0, 0.5F, 0.5F, 0.5F, 0.5F}}};
 }
 
 TEST_F(TrainProcess, ABatchThatOverflowsOnItsWayForwardLeavesNoTrace) {
-  write_shards(folder_ / "plain", {"thing"},
-               {{"train", {{plain_sample("a", 0), plain_sample("b", 255), plain_sample("c", 0)}}}, {"val", {{plain_sample("d", 0)}}}});
+  testing::write_shards(folder_ / "plain", {"thing"},
+               {{"train", {{coloured_sample("a", 0), coloured_sample("b", 255), coloured_sample("c", 0)}}},
+                {"val", {{coloured_sample("d", 0)}}}});
   const auto model = build_detector(load_model_spec("yolov8n"), 1);
   NamedTensors weights;
-  for (const auto& [name, tensor] : named_state(*model))  // 27 times 1e38 is infinite, if the picture is white
-    weights.emplace_back(name, name == "model.0.conv.weight" ? at::full_like(tensor, 1e38) : tensor.detach().clone());
+  for (const auto& [name, tensor] : named_state(*model)) {
+    weights.emplace_back(name, tensor.detach().clone());
+    // The first map sums up blue: nine times 1e38 is infinite.
+    if (name == "model.0.conv.weight") weights.back().second[0].zero_()[2].fill_(1e38);
+  }
   const std::filesystem::path file = folder_ / "huge.safetensors";
   write_safetensors(file, weights, {});
   const auto ranks = start(config("overflow", [&](Json& json) {
@@ -221,11 +230,12 @@ TEST_F(TrainProcess, ABatchThatOverflowsOnItsWayForwardLeavesNoTrace) {
                                              {"dir", (folder_ / "plain").string()}};
                              json["model"]["weights"] = file.string();
                              json["train"].update({{"epochs", 1}, {"batch", 1}, {"amp", "off"}, {"val", false}, {"optimizer", "SGD"},
-                                                   {"mosaic", 0}, {"scale", 0}, {"translate", 0}});
+                                                   {"mosaic", 0}, {"scale", 0}, {"translate", 0}, {"hsv_h", 0},
+                                                   {"hsv_s", 0}});
                            }), 1);
   EXPECT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
   const std::vector<Json> warnings = ranks[0]->events("warning");
-  ASSERT_EQ(warnings.size(), 1U);
+  ASSERT_EQ(warnings.size(), 1U) << warnings.back();
   EXPECT_EQ(warnings[0]["code"], "skipped_step");
   for (const auto& [name, tensor] : read_safetensors(folder_ / "overflow/weights/last.safetensors").tensors)
     EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
