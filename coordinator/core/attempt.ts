@@ -71,8 +71,8 @@ function judgeFailure(
   return {outcome: 'failed', ...explainedBySilence(blamed(cause, nodeId), all), since};
 }
 
-function isPlain(cause: EndReason): boolean {
-  return cause.fault !== 'none' && !isEcho(cause.code);
+function isPlain({code, fault}: EndReason): boolean {
+  return code === 'agent_stopped' || (fault !== 'none' && !isEcho(code));
 }
 
 /** A node that spoke to this leader and fell silent is itself the likely cause; one that has not spoken yet may still tell more. */
