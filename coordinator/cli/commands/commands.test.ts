@@ -108,7 +108,8 @@ describe('options that would do nothing are refused', () => {
 describe('a coordinator that is', () => {
   const failing = (error: Error): Promise<Ending> => run(['get', 'a'], {getJob: () => Promise.reject(error)});
   const unavailable = (details: string): ClientError => new ClientError('/x', Status.UNAVAILABLE, details);
-  const noConnection = (reason: string): ClientError => unavailable(`No connection established. Last error: ${reason}. Resolution note: `);
+  const noConnection = (reason: string): ClientError =>
+    unavailable(`round_robin: No connection established. Last error: No connection established. Last error: ${reason}. Resolution note: `);
 
   it('there and cannot do it now has answered', async () => {
     const retry = RetryInfo.fromPartial({retryDelay: {seconds: 2}});
@@ -140,5 +141,6 @@ describe('a coordinator that is', () => {
     expect(code).toBe(expected);
     expect(err).toContain(what);
     expect(err).toContain(next);
+    expect(err).not.toContain('Last error');
   });
 });
