@@ -4,6 +4,7 @@ import {type CheckpointManifest, type CheckpointRecord, compareCursors, type Fil
 import type {Clock} from '../shared/clock.js';
 import {notFound, unavailable} from '../shared/errors.js';
 import {errorChain, type Log} from '../shared/log.js';
+import {actingFence} from './acting.js';
 import type {ClusterState} from './clusterState.js';
 import {coveredUpTo, FIRST_CURSOR} from './core/ledger.js';
 import {expiredCheckpoints} from './core/retention.js';
@@ -12,13 +13,14 @@ import {Exclusive} from './exclusive.js';
 import type {FencedStore} from './fencedStore.js';
 import type {Journal} from './journal.js';
 import {objectKeys} from './objectKeys.js';
-import type {Comparison, ObjectStore} from './ports.js';
+import type {Comparison, Leadership, ObjectStore} from './ports.js';
 import {takeSnapshot} from './takeSnapshot.js';
 import {uploadingAttempt} from './uploadingAttempt.js';
 
 export interface CheckpointsParts {
   readonly state: ClusterState;
   readonly fenced: FencedStore;
+  readonly leadership: Leadership;
   readonly objects: ObjectStore;
   readonly journal: Journal;
   readonly clock: Clock;
@@ -52,8 +54,13 @@ export class Checkpoints {
     });
   }
 
-  /** A file of a committed checkpoint, from an offset on. */
+  /**
+   * A file of a committed checkpoint, from an offset on. Whoever follows may not know of the checkpoint yet, or of an older one at the same
+   * step, and the answer would condemn a good one for good: only the leader serves them.
+   */
   read(jobId: string, step: number, fileName: string, offset: number): {file: FileDigest; bytes: Readable} {
+    const {leadership, state} = this.parts;
+    if (actingFence(leadership, state) === undefined) throw unavailable('this coordinator does not lead now');
     const checkpoint = this.find(jobId, step);
     const file = checkpoint?.files.find(({name}) => name === fileName);
     if (checkpoint === undefined || file === undefined) throw notFound('checkpoint', `jobs/${jobId}/checkpoints/${step}/${fileName}`);

@@ -72,7 +72,7 @@ export async function runCoordinator(
   const objects = new DirectoryStore(config.dataDir);
   const journal = new Journal({files: new DirectoryJournalFiles(config.dataDir), leadership, clock});
   const sessions = new Sessions({state, fenced, leadership, journal, clock, log, coordinatorVersion: packageVersion});
-  const checkpoints = new Checkpoints({state, fenced, objects, journal, clock, log});
+  const checkpoints = new Checkpoints({state, fenced, leadership, objects, journal, clock, log});
   const artifacts = new RunArtifacts({state, fenced, objects, clock});
   const uploads = new Uploads({state, leadership, objects, checkpoints, artifacts});
   const datasets = new DatasetRegistry({state, store: fenced, objects, clock, log});
