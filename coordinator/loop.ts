@@ -1,7 +1,7 @@
 import {Bell} from '../shared/bell.js';
 import type {Clock} from '../shared/clock.js';
 import type {EndReason} from '../shared/endReason.js';
-import {DomainError} from '../shared/errors.js';
+import {isUnavailable} from '../shared/errors.js';
 import type {Instant} from '../shared/ids.js';
 import {errorChain, type Log, type LogFields} from '../shared/log.js';
 import {actingFence} from './acting.js';
@@ -51,7 +51,7 @@ export class Loop {
         backoff.reset();
         await this.wait(lookAgainAt, signal);
       } catch (error) {
-        if (!isOutage(error)) log.error('deciding failed', {error});
+        if (!isUnavailable(error)) log.error('deciding failed', {error});
         else if (backoff.isFirst) log.warn('decisions could not be committed; trying on', {error: errorChain(error)});
         await backoff.wait(signal);
       }
@@ -94,7 +94,7 @@ export class Loop {
       this.tell(decision);
       return true;
     } catch (error) {
-      if (isOutage(error)) throw error;
+      if (isUnavailable(error)) throw error;
       this.tellBug(`${decision.kind} cannot be stored`, decision.jobId, error);
       if (decision.kind !== 'place') return true;
       this.refused.set(decision.jobId, changes.jobModRevision);
@@ -160,8 +160,4 @@ function transactionFor({job, jobModRevision, plan}: RecordChanges, keys: Keys):
 
 function toldReason({code, message}: EndReason): LogFields {
   return {code, reason: message};
-}
-
-function isOutage(error: unknown): boolean {
-  return error instanceof DomainError && error.problem.kind === 'unavailable';
 }

@@ -100,7 +100,7 @@ export async function runCoordinator(
     onServing?.(port);
     if (config.tls !== undefined && config.tls.clientCa === undefined)
       log.warn('every client that trusts the certificate is let in; --tls-client-ca lets only your own in');
-    const decisions = Promise.all([loop.run(deciding.signal), datasets.run(deciding.signal)]);
+    const decisions = Promise.all([loop, datasets, checkpoints].map(each => each.run(deciding.signal)));
     await aborted(signal);
     log.info('coordinator is stopping');
     await server.close(config.stopGraceMs);
