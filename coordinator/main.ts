@@ -80,10 +80,9 @@ export async function runCoordinator(
   const loop = new Loop({state, sessions, fenced, leadership, clock, log, policy});
   const snapshot = () => takeSnapshot(state, sessions.nodeViews(), loop.refused);
   const server = new ApiServer({
-    api: {state, store: fenced, leadership, journal, objects, datasets, snapshot, policy, clock},
+    api: {state, store: fenced, leadership, journal, objects, datasets, snapshot, policy, clock, log},
     agents: agentService({sessions, uploads, checkpoints, objects}),
     rateLimit,
-    log,
   });
 
   const deciding = new AbortController();
