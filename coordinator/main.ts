@@ -51,6 +51,8 @@ export async function runCoordinator(
   const credentials = serverCredentials(config.tls);
   const tls = readEtcdTls(config.etcd.tls);
   await makeFolder(config.dataDir);
+  const objects = new DirectoryStore(config.dataDir);
+  await objects.removeAbandonedPuts(clock.now());
 
   const client = etcdClient({
     endpoints: config.etcd.endpoints.map(endpoint => `${tls === undefined ? 'http' : 'https'}://${showHostPort(endpoint)}`),
@@ -69,7 +71,6 @@ export async function runCoordinator(
   });
   const state = new ClusterState({store, keys, clock, log});
   const fenced = new FencedStore(store, leadership, state);
-  const objects = new DirectoryStore(config.dataDir);
   const journal = new Journal({files: new DirectoryJournalFiles(config.dataDir), leadership, clock});
   const sessions = new Sessions({state, fenced, leadership, journal, clock, log, coordinatorVersion: packageVersion});
   const checkpoints = new Checkpoints({state, fenced, leadership, objects, journal, clock, log});
