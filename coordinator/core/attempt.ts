@@ -169,7 +169,9 @@ function remainsOnNode(
   if (node.kind === 'silent') return {kind: 'unknown', nodeId, until: node.lostAt};
   if (observed !== undefined) return {kind: 'alive', nodeId};
   const deliveredBy = instant(record.createdAt + policy.planDeliveryMs);
-  return record.runningAt !== null || now >= deliveredBy ? {kind: 'gone'} : {kind: 'alive', nodeId, until: deliveredBy};
+  // A moment that is yet to come was noted by a clock that ran ahead of this one; to wait for it could take hours.
+  const isDelivered = record.runningAt !== null || record.createdAt > now || now >= deliveredBy;
+  return isDelivered ? {kind: 'gone'} : {kind: 'alive', nodeId, until: deliveredBy};
 }
 
 function isOver(observed: ObservedAttempt, plan: GenerationPlan, nodeId: string): boolean {

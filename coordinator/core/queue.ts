@@ -124,7 +124,7 @@ interface Circumstances {
 function consider(job: JobRecord, at: Circumstances): Standing {
   const placing = placeGang(job.spec.resources.gpus, at.free, failuresByNode(job));
   const ending = endingOf(job, at);
-  const dueAt = restartDueAt(job);
+  const dueAt = restartDueAt(job, at.now);
   const reasons = [
     ...datasetReasons(job, at.snapshot),
     ...ending.map(node => ({

@@ -52,12 +52,13 @@ export function fruitlessInARow(job: JobRecord): number {
 
 /**
  * When a recovering job may be tried again. At once after an attempt that trained; after those that did not, the pauses double from 1 s
- * to 60 s, so that a passing trouble (a full disk, a store away) does not eat the whole restart budget.
+ * to 60 s, so that a passing trouble (a full disk, a store away) does not eat the whole restart budget. An end that is yet to come was
+ * noted by a clock that ran ahead of this one: how long ago it was cannot be told, and nothing waits for it.
  */
-export function restartDueAt(job: JobRecord): Instant {
+export function restartDueAt(job: JobRecord, now: Instant): Instant {
   const last = endedAttempts(job).at(-1);
   const fruitless = fruitlessInARow(job);
-  if (last?.endedAt == null || fruitless === 0) return instant(0);
+  if (last?.endedAt == null || last.endedAt > now || fruitless === 0) return instant(0);
   return instant(last.endedAt + Math.min(FIRST_DELAY_MS * 2 ** (fruitless - 1), LONGEST_DELAY_MS));
 }
 
