@@ -7,6 +7,7 @@ import {DatasetServiceDefinition} from '../../shared/gen/tenfold/v1/dataset.js';
 import {JobServiceDefinition} from '../../shared/gen/tenfold/v1/job.js';
 import {enlargeReceiveWindows, serverOptions} from '../../shared/grpc.js';
 import {type HostPort, showHostPort} from '../../shared/settings.js';
+import {answeredByLeader} from './answeredByLeader.js';
 import {ClusterService} from './clusterService.js';
 import {DatasetService} from './datasetService.js';
 import {errorStatuses} from './errors.js';
@@ -36,9 +37,10 @@ export class ApiServer {
       .use(errorDetailsServerMiddleware)
       .use(errorStatuses(api.log))
       .use(rateCapped(new RateCap(rateLimit), api.clock.monotonic));
-    this.server.add(JobServiceDefinition, new JobService(api));
-    this.server.add(ClusterServiceDefinition, new ClusterService(api));
-    this.server.add(DatasetServiceDefinition, new DatasetService(api));
+    const led = this.server.with(answeredByLeader(api.leadership));
+    led.add(JobServiceDefinition, new JobService(api));
+    led.add(ClusterServiceDefinition, new ClusterService(api));
+    led.add(DatasetServiceDefinition, new DatasetService(api));
     this.server.add(AgentServiceDefinition, agents);
     this.health.addTo(this.server);
     addReflection(this.server, SERVICE_NAMES);
