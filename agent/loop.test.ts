@@ -234,7 +234,7 @@ describe('the loop of the agent', () => {
     await told;
     trainer.end({kind: 'code', code: 0});
     await stopping;
-    expect(stage.ranks[0]).toMatchObject({state: 'exited', reason: {code: 'killed'}});
+    expect(stage.ranks[0]).toMatchObject({state: 'exited', reason: {code: 'agent_stopped'}});
   });
 
   it('writes down a good end before it tells of it', async () => {
@@ -299,7 +299,7 @@ describe('the loop of the agent', () => {
     expect(stopped).toBe(false);
     trainer.end({kind: 'code', code: 23});
     await stopping;
-    expect(stage.ranks[0]).toMatchObject({state: 'exited', reason: {code: 'killed'}});
+    expect(stage.ranks[0]).toMatchObject({state: 'exited', reason: {code: 'agent_stopped'}});
   });
 
   it('stops at once when nothing runs', async () => {

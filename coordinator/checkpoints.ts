@@ -1,9 +1,11 @@
 import type {Readable} from 'node:stream';
 import type {GenerationPlan} from '../shared/attemptPlan.js';
+import {Bell} from '../shared/bell.js';
 import {type CheckpointManifest, type CheckpointRecord, compareCursors, type FileDigest} from '../shared/checkpoint.js';
 import type {Clock} from '../shared/clock.js';
-import {notFound, unavailable} from '../shared/errors.js';
+import {isUnavailable, notFound, unavailable} from '../shared/errors.js';
 import {errorChain, type Log} from '../shared/log.js';
+import {actingFence} from './acting.js';
 import type {ClusterState} from './clusterState.js';
 import {coveredUpTo, FIRST_CURSOR} from './core/ledger.js';
 import {expiredCheckpoints} from './core/retention.js';
@@ -12,13 +14,14 @@ import {Exclusive} from './exclusive.js';
 import type {FencedStore} from './fencedStore.js';
 import type {Journal} from './journal.js';
 import {objectKeys} from './objectKeys.js';
-import type {Comparison, ObjectStore} from './ports.js';
+import type {Comparison, Leadership, ObjectStore} from './ports.js';
 import {takeSnapshot} from './takeSnapshot.js';
 import {uploadingAttempt} from './uploadingAttempt.js';
 
 export interface CheckpointsParts {
   readonly state: ClusterState;
   readonly fenced: FencedStore;
+  readonly leadership: Leadership;
   readonly objects: ObjectStore;
   readonly journal: Journal;
   readonly clock: Clock;
@@ -52,13 +55,39 @@ export class Checkpoints {
     });
   }
 
-  /** A file of a committed checkpoint, from an offset on. */
+  /**
+   * A file of a committed checkpoint, from an offset on. Whoever follows may not know of the checkpoint yet, or of an older one at the same
+   * step, and the answer would condemn a good one for good: only the leader serves them.
+   */
   read(jobId: string, step: number, fileName: string, offset: number): {file: FileDigest; bytes: Readable} {
+    const {leadership, state} = this.parts;
+    if (actingFence(leadership, state) === undefined) throw unavailable('this coordinator does not lead now');
     const checkpoint = this.find(jobId, step);
     const file = checkpoint?.files.find(({name}) => name === fileName);
     if (checkpoint === undefined || file === undefined) throw notFound('checkpoint', `jobs/${jobId}/checkpoints/${step}/${fileName}`);
     const key = objectKeys.checkpointFile(jobId, step, checkpoint.attempt, fileName);
     return {file, bytes: this.parts.objects.read(key, offset)};
+  }
+
+  /**
+   * Clears, until `signal` aborts, what jobs that ended left of checkpoints that they did not live to commit: of each when it ends, and of
+   * all when leadership begins, since others may have left them.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const {state, leadership} = this.parts;
+    const bell = new Bell();
+    const unsubscribe = [state, leadership].map(source => source.onChange(bell.ring));
+    const uncleared = new Set<string>();
+    let ledSince: number | undefined;
+    while (!signal.aborted) {
+      const fence = actingFence(leadership, state);
+      const added = fence === undefined || fence.revision === ledSince ? state.openJobs : state.jobs;
+      for (const jobId of added.keys()) uncleared.add(jobId);
+      ledSince = fence?.revision ?? ledSince;
+      for (const jobId of [...uncleared]) if (!signal.aborted && (await this.clearEnded(jobId))) uncleared.delete(jobId);
+      await bell.wait(signal);
+    }
+    for (const stop of unsubscribe) stop();
   }
 
   private find(jobId: string, step: number): CheckpointRecord | undefined {
@@ -146,15 +175,38 @@ export class Checkpoints {
 
   /**
    * What attempts before this one had uploaded of checkpoints that they did not live to commit. Later ones are not ours to judge: another
-   * leader may have placed one by now. A process that leads no more deletes nothing.
+   * leader may have placed one by now.
    */
-  private async clearLeftovers({jobId, attempt}: GenerationPlan): Promise<void> {
+  private clearLeftovers({jobId, attempt}: GenerationPlan): Promise<void> {
+    return this.deleteUncommitted(jobId, of => of < attempt);
+  }
+
+  /**
+   * Whether there is nothing more to clear of the job: it has ended, after which no attempt of it can commit anything, and this process
+   * could look. What fails is left to the next leader.
+   */
+  private async clearEnded(jobId: string): Promise<boolean> {
+    const {state, leadership, log} = this.parts;
+    const hasEnded = state.jobs.get(jobId)?.value.status.phase === 'ended';
+    if (!hasEnded || actingFence(leadership, state) === undefined) return false;
+    try {
+      await this.oneAtATime.run(jobId, () => this.deleteUncommitted(jobId, () => true));
+    } catch (error) {
+      if (isUnavailable(error)) return false;
+      log.warn('what an ended job left of checkpoints could not be cleared', {job: jobId, error: errorChain(error)});
+    }
+    return true;
+  }
+
+  /** A process that leads no more deletes nothing, and nobody what lies at a step whose record is not understood here. */
+  private async deleteUncommitted(jobId: string, isDue: (attempt: number) => boolean): Promise<void> {
     const {objects, state, fenced} = this.parts;
     const prefix = objectKeys.checkpoints(jobId);
-    const committed = (state.checkpoints.get(jobId) ?? []).map(record => objectKeys.checkpoint(jobId, record.step, record.attempt));
     for (const key of [...(await objects.list(prefix)), ...(await objects.listUnfinished(prefix))]) {
-      const isEarlier = (objectKeys.attemptOf(key) ?? attempt) < attempt;
-      if (!isEarlier || committed.some(folder => key.startsWith(folder))) continue;
+      const of = objectKeys.checkpointOf(key);
+      if (of === undefined || !isDue(of.attempt)) continue;
+      const committed = this.find(jobId, of.step);
+      if (committed === undefined ? state.has(state.keys.checkpoint(jobId, of.step)) : committed.attempt === of.attempt) continue;
       fenced.fence();
       await objects.delete(key);
     }

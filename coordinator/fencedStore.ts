@@ -48,6 +48,17 @@ export class FencedStore {
   }
 
   /**
+   * Resolves once `ClusterState` shows everything that was committed until now, be it by a call whose answer was lost. Throws `unavailable`
+   * while the store does not answer.
+   */
+  async catchUp(): Promise<void> {
+    const asked = this.store.list(this.state.keys.leader).catch((cause: unknown) => {
+      throw unavailable('looking what was committed: the store does not answer', {cause});
+    });
+    await this.state.reached((await asked).revision);
+  }
+
+  /**
    * Carries out a creation once, however often it is asked for (L1): `operations` together with the request's key, which remembers
    * `id`. Returns the id that the request created, now or earlier, or undefined when `absent`, the key to be created, exists already.
    */

@@ -1,7 +1,7 @@
 import {Bell} from '../shared/bell.js';
 import type {Clock} from '../shared/clock.js';
 import type {EndReason} from '../shared/endReason.js';
-import {DomainError} from '../shared/errors.js';
+import {isUnavailable} from '../shared/errors.js';
 import type {Instant} from '../shared/ids.js';
 import {errorChain, type Log, type LogFields} from '../shared/log.js';
 import {actingFence} from './acting.js';
@@ -38,6 +38,8 @@ export class Loop {
   /** As `Snapshot` has it. */
   readonly refused = new Map<string, number>();
   private readonly bugsTold = new Set<string>();
+  /** The store did not answer: something may have been committed that is not shown here yet. */
+  private isUnsure = false;
 
   constructor(private readonly parts: LoopParts) {}
 
@@ -51,7 +53,8 @@ export class Loop {
         backoff.reset();
         await this.wait(lookAgainAt, signal);
       } catch (error) {
-        if (!isOutage(error)) log.error('deciding failed', {error});
+        this.isUnsure = true;
+        if (!isUnavailable(error)) log.error('deciding failed', {error});
         else if (backoff.isFirst) log.warn('decisions could not be committed; trying on', {error: errorChain(error)});
         await backoff.wait(signal);
       }
@@ -61,7 +64,10 @@ export class Loop {
 
   /** Decides once and commits what was decided. Returns when to look again, if something waits for a time. */
   private async turn(): Promise<Instant | undefined> {
-    const {state, sessions, clock, policy} = this.parts;
+    const {state, sessions, fenced, clock, policy} = this.parts;
+    // Decided upon an older state, the same device could be given to a second job.
+    if (this.isUnsure) await fenced.catchUp();
+    this.isUnsure = false;
     const snapshot = takeOpenSnapshot(state, sessions.nodeViews(), this.refused);
     const now = clock.now();
     const {decisions, bugs, lookAgainAt} = decide(snapshot, now, policy);
@@ -70,7 +76,11 @@ export class Loop {
     // taken for the one that was decided upon.
     const due = decisions.flatMap(decision => this.dueOf(decision, snapshot, now) ?? []);
     let isStale = false;
-    for (const each of due) if (!(await this.carryOut(each))) isStale = true;
+    for (const each of due) {
+      // Who gets which device was decided for all of them together: when one is refused, the others may want what it has got.
+      if (isStale && each.decision.kind === 'place') continue;
+      if (!(await this.carryOut(each))) isStale = true;
+    }
     if (!isStale) return lookAgainAt;
     const soon = (clock.now() + AFTER_REFUSAL_MS) as Instant;
     return lookAgainAt !== undefined && lookAgainAt < soon ? lookAgainAt : soon;
@@ -94,7 +104,7 @@ export class Loop {
       this.tell(decision);
       return true;
     } catch (error) {
-      if (isOutage(error)) throw error;
+      if (isUnavailable(error)) throw error;
       this.tellBug(`${decision.kind} cannot be stored`, decision.jobId, error);
       if (decision.kind !== 'place') return true;
       this.refused.set(decision.jobId, changes.jobModRevision);
@@ -160,8 +170,4 @@ function transactionFor({job, jobModRevision, plan}: RecordChanges, keys: Keys):
 
 function toldReason({code, message}: EndReason): LogFields {
   return {code, reason: message};
-}
-
-function isOutage(error: unknown): boolean {
-  return error instanceof DomainError && error.problem.kind === 'unavailable';
 }

@@ -51,6 +51,8 @@ export async function runCoordinator(
   const credentials = serverCredentials(config.tls);
   const tls = readEtcdTls(config.etcd.tls);
   await makeFolder(config.dataDir);
+  const objects = new DirectoryStore(config.dataDir);
+  await objects.removeAbandonedPuts(clock.now());
 
   const client = etcdClient({
     endpoints: config.etcd.endpoints.map(endpoint => `${tls === undefined ? 'http' : 'https'}://${showHostPort(endpoint)}`),
@@ -69,10 +71,9 @@ export async function runCoordinator(
   });
   const state = new ClusterState({store, keys, clock, log});
   const fenced = new FencedStore(store, leadership, state);
-  const objects = new DirectoryStore(config.dataDir);
   const journal = new Journal({files: new DirectoryJournalFiles(config.dataDir), leadership, clock});
   const sessions = new Sessions({state, fenced, leadership, journal, clock, log, coordinatorVersion: packageVersion});
-  const checkpoints = new Checkpoints({state, fenced, objects, journal, clock, log});
+  const checkpoints = new Checkpoints({state, fenced, leadership, objects, journal, clock, log});
   const artifacts = new RunArtifacts({state, fenced, objects, clock});
   const uploads = new Uploads({state, leadership, objects, checkpoints, artifacts});
   const datasets = new DatasetRegistry({state, store: fenced, objects, clock, log});
@@ -80,10 +81,9 @@ export async function runCoordinator(
   const loop = new Loop({state, sessions, fenced, leadership, clock, log, policy});
   const snapshot = () => takeSnapshot(state, sessions.nodeViews(), loop.refused);
   const server = new ApiServer({
-    api: {state, store: fenced, leadership, journal, objects, datasets, snapshot, policy, clock},
+    api: {state, store: fenced, leadership, journal, objects, datasets, snapshot, policy, clock, log},
     agents: agentService({sessions, uploads, checkpoints, objects}),
     rateLimit,
-    log,
   });
 
   const deciding = new AbortController();
@@ -100,7 +100,7 @@ export async function runCoordinator(
     onServing?.(port);
     if (config.tls !== undefined && config.tls.clientCa === undefined)
       log.warn('every client that trusts the certificate is let in; --tls-client-ca lets only your own in');
-    const decisions = Promise.all([loop.run(deciding.signal), datasets.run(deciding.signal)]);
+    const decisions = Promise.all([loop, datasets, checkpoints].map(each => each.run(deciding.signal)));
     await aborted(signal);
     log.info('coordinator is stopping');
     await server.close(config.stopGraceMs);

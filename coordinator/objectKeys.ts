@@ -4,16 +4,16 @@ import type {FileDigest} from '../shared/checkpoint.js';
 export const objectKeys = {
   /** A shard's, or a data set index's, bytes by their SHA-256. */
   blob: (digest: string): string => `blobs/${digest}`,
-  /** Below it lie the files of all checkpoints of a job. */
   /** What an ended job's figures came to (`Progress`, as protobuf). */
   progress: (jobId: string): string => `jobs/${jobId}/progress.pb`,
+  /** Below it lie the files of all checkpoints of a job. */
   checkpoints: (jobId: string): string => `jobs/${jobId}/checkpoints/`,
   /** Below it lie the files of one checkpoint. A later attempt may reach the same step with other bytes. */
   checkpoint: (jobId: string, step: number, attempt: number): string => `${objectKeys.checkpoints(jobId)}${step}/attempt-${attempt}/`,
-  /** The attempt that a checkpoint's file is of; undefined for keys of anything else. */
-  attemptOf: (key: string): number | undefined => {
-    const number = /^jobs\/[^/]+\/checkpoints\/\d+\/attempt-(\d+)\//.exec(key)?.[1];
-    return number === undefined ? undefined : Number(number);
+  /** The checkpoint that a file is of; undefined for keys of anything else. */
+  checkpointOf: (key: string): {readonly step: number; readonly attempt: number} | undefined => {
+    const [, step, attempt] = /^jobs\/[^/]+\/checkpoints\/(\d+)\/attempt-(\d+)\//.exec(key) ?? [];
+    return attempt === undefined ? undefined : {step: Number(step), attempt: Number(attempt)};
   },
   checkpointFile: (jobId: string, step: number, attempt: number, name: string): string =>
     `${objectKeys.checkpoint(jobId, step, attempt)}${name}`,

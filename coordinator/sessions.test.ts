@@ -188,6 +188,22 @@ describe('a session', () => {
     expect(agent.desired).toEqual([plan]);
   });
 
+  it('is waited for anew after a lapse of leadership, during which nobody was let in; what the node said last still holds', async () => {
+    const agent = connect('node-a');
+    await eventually(() => agent.heard.length).toBe(2);
+    await rig.put(rig.keys.node('node-b'), {...rig.state.nodes.get('node-a')!.value, nodeId: 'node-b'});
+    const fence = rig.leadership.fence()!.revision;
+    rig.leadership.give(undefined);
+    await agent.breakOff();
+    clock.pass(DEFAULT_POLICY.nodeTimeoutMs);
+    rig.leadership.give(fence);
+    const kinds = () => [...rig.sessions.nodeViews().values()].map(view => presence(view, clock.now(), DEFAULT_POLICY).kind);
+    expect(kinds()).toEqual(['silent', 'silent']);
+    expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: false, report: IDLE});
+    clock.pass(DEFAULT_POLICY.nodeTimeoutMs);
+    expect(kinds()).toEqual(['lost', 'lost']);
+  });
+
   it('asks for the same attempt, by the same generation, when the leadership is a new one', async () => {
     rig.startLoop();
     const agent = connect('node-a');

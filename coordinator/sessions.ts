@@ -48,8 +48,9 @@ export class Sessions {
   /** Outboxes of agents whose node id was taken, told once each. */
   private readonly turnedAway = new Set<string>();
   private readonly topic = new Topic();
-  /** Monotonic. */
+  /** Monotonic. Anew after each lapse. */
   private ledSinceMs: number;
+  /** The revision of the fence that was held last. */
   private leader: number | undefined;
 
   constructor(readonly parts: SessionsParts) {
@@ -180,15 +181,21 @@ export class Sessions {
   }
 
   /**
-   * A new leader, even if it is the same process again, knows of silent nodes only that they exist: in between they may have spoken to
-   * another.
+   * Told when leadership was won or came back: silence counts from then on, since nobody was let in while there was no leader, and agents come
+   * again only after a pause. What silent nodes said last holds on through a lapse. A new leader, even if it is the same process again, knows
+   * of them only that they exist: in between they may have spoken to another.
    */
   private noteLeadership(): void {
     const fence = this.parts.leadership.fence();
-    if (fence === undefined || fence.revision === this.leader) return;
+    if (fence === undefined) return;
+    const wasAnother = fence.revision !== this.leader;
     this.leader = fence.revision;
     this.ledSinceMs = this.parts.clock.monotonic();
-    for (const nodeId of [...this.heard.keys()]) if (!this.live.has(nodeId)) this.heard.delete(nodeId);
+    for (const [nodeId, heard] of [...this.heard]) {
+      if (this.live.has(nodeId)) continue;
+      if (wasAnother) this.heard.delete(nodeId);
+      else this.heard.set(nodeId, {...heard, lastSeenMs: this.ledSinceMs});
+    }
   }
 }
 

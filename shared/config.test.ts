@@ -66,6 +66,7 @@ describe('kinds of settings', () => {
   it('take what people write', () => {
     expect(filePath('/home/ada').parse('~/data')).toBe('/home/ada/data');
     expect(yesOrNo().parse('Yes')).toBe(true);
+    expect(yesOrNo().safeParse('constructor').success).toBe(false);
     expect(duration(1, 1e9).parse('1.5s')).toBe(1500);
     expect(listOf(hostPort()).parse('a:1, [::1]:2').map(showHostPort)).toEqual(['a:1', '[::1]:2']);
   });

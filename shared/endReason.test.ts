@@ -17,9 +17,10 @@ test('what a user can mend is not retried', () => {
     expect(isRetriable(code)).toBe(false);
 });
 
-test('a killed rank explains its peers; a bad batch explains even that', () => {
+test('a killed rank explains its peers, and so does an agent that was stopped; a bad batch explains even that', () => {
   expect(rootCause([endReason('peer_lost'), endReason('killed'), endReason('peer_lost')])?.code).toBe('killed');
   expect(rootCause([endReason('killed'), endReason('out_of_memory')])?.code).toBe('out_of_memory');
   expect(rootCause([endReason('completed'), endReason('peer_lost')])?.code).toBe('peer_lost');
+  expect(rootCause([endReason('peer_lost'), endReason('stopped'), endReason('agent_stopped')])?.code).toBe('agent_stopped');
   expect(rootCause([])).toBeUndefined();
 });

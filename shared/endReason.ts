@@ -44,9 +44,10 @@ const exitCodeRows = [
   {code: 70, name: 'internal', fault: 'infra', retry: true, text: 'a bug: an exception that nobody expected'},
 ] as const satisfies readonly ExitCodeRow[];
 
-/** What is seen from outside the trainer: by the agent (`killed`, `staging_failed`) or by the coordinator (the rest). */
+/** What is seen from outside the trainer: by the agent (`killed`, `agent_stopped`, `staging_failed`) or by the coordinator (the rest). */
 const observedRows = [
   {name: 'killed', fault: 'infra', retry: true, text: 'a rank was ended by a signal'},
+  {name: 'agent_stopped', fault: 'none', retry: true, text: 'its agent was stopped, and ended its ranks'},
   {name: 'staging_failed', fault: 'infra', retry: true, text: 'the agent could not prepare the attempt'},
   {name: 'node_lost', fault: 'infra', retry: true, text: 'a node was silent for too long'},
   {name: 'rank_missing', fault: 'infra', retry: true, text: 'an agent came back without a rank that it had run'},
@@ -79,13 +80,14 @@ export function endReasonOfExit(exitCode: number, message: string): EndReason {
 
 /**
  * The one reason that explains an attempt, out of all its ranks' reasons. A rank that lost its peer only echoes what happened to the
- * peer, so echoes yield to causes, and what a user can mend comes first.
+ * peer, so echoes yield to causes, be it that an agent was stopped on purpose; and what a user can mend comes first.
  */
 export function rootCause(reasons: readonly EndReason[]): EndReason | undefined {
   const weight = (reason: EndReason): number => {
     if (reason.fault === 'user' || reason.fault === 'data') return 0;
-    if (isEcho(reason.code)) return 2;
-    return reason.fault === 'infra' ? 1 : 3;
+    if (isEcho(reason.code)) return 3;
+    if (reason.code === 'agent_stopped') return 2;
+    return reason.fault === 'infra' ? 1 : 4;
   };
   return [...reasons].sort((a, b) => weight(a) - weight(b))[0];
 }

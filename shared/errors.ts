@@ -81,6 +81,11 @@ export function exhausted(message: string, retryAfterMs: number): DomainError {
   return new DomainError({kind: 'exhausted', message, retryAfterMs});
 }
 
+/** Whether what failed may well succeed later: the other side is away, or cannot do it now. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof DomainError && error.problem.kind === 'unavailable';
+}
+
 const STATUS_OF: Readonly<Record<Problem['kind'], Status>> = {
   invalid: Status.INVALID_ARGUMENT,
   notFound: Status.NOT_FOUND,

@@ -1,12 +1,24 @@
 import {connect} from 'node:http2';
 import {credentials, Server, ServerCredentials} from '@grpc/grpc-js';
-import {createServer, ServerError, Status} from 'nice-grpc';
-import {afterEach, expect, it} from 'vitest';
+import {createServer, type Server as NiceServer, ServerError, Status} from 'nice-grpc';
+import {errorDetailsServerMiddleware} from 'nice-grpc-error-details';
+import {afterEach, describe, expect, it} from 'vitest';
+import {toStatusError, unavailable} from './errors.js';
 import {JobServiceDefinition, type JobServiceImplementation} from './gen/tenfold/v1/job.js';
 import {clientFactory, enlargeReceiveWindows, openChannel, serverOptions} from './grpc.js';
 
 let server: Server | undefined;
 afterEach(() => server?.forceShutdown());
+
+/** On a free port, with these calls of JobService alone. */
+function serve(jobs: NiceServer, calls: Partial<JobServiceImplementation>): Promise<number> {
+  const unimplemented = (): never => {
+    throw new ServerError(Status.UNIMPLEMENTED, 'not a part of this test');
+  };
+  const get = (target: object, name: string): unknown => Reflect.get(target, name) ?? unimplemented;
+  jobs.add(JobServiceDefinition, new Proxy(calls, {get}) as JobServiceImplementation);
+  return jobs.listen('127.0.0.1:0');
+}
 
 it('a server lets a peer send 8 MiB ahead, on each stream and on the connection, and open 100 streams', async () => {
   enlargeReceiveWindows();
@@ -37,10 +49,8 @@ it('patience with a coordinator that goes away during a long call begins when it
     await new Promise(resolve => setTimeout(resolve, 400));
     throw new ServerError(Status.UNAVAILABLE, 'going away');
   };
-  const others = {get: (target: object, name: string) => Reflect.get(target, name) ?? listJobs};
   const busy = createServer(serverOptions);
-  busy.add(JobServiceDefinition, new Proxy({listJobs}, others) as unknown as JobServiceImplementation);
-  const port = await busy.listen('127.0.0.1:0');
+  const port = await serve(busy, {listJobs});
   const channel = openChannel(`127.0.0.1:${port}`, credentials.createInsecure());
   try {
     const jobs = clientFactory.create(JobServiceDefinition, channel);
@@ -49,4 +59,53 @@ it('patience with a coordinator that goes away during a long call begins when it
     channel.close();
     busy.forceShutdown();
   }
+});
+
+describe('where a name stands for several coordinators, of which one does not lead and another one is down', () => {
+  const servers: NiceServer[] = [];
+  afterEach(() => servers.splice(0).forEach(each => void each.forceShutdown()));
+
+  const coordinator = (calls: Partial<JobServiceImplementation>): Promise<number> => {
+    const each = createServer(serverOptions).use(errorDetailsServerMiddleware);
+    servers.push(each);
+    return serve(each, calls);
+  };
+  const refuse = (): never => {
+    refusals++;
+    throw toStatusError(unavailable('another coordinator leads now').problem);
+  };
+  let refusals = 0;
+
+  it('every call comes to the one that leads, be it unary or a stream, and a stream that has begun is never repeated', async () => {
+    refusals = 0;
+    const follower = await coordinator({
+      listJobs: async () => refuse(),
+      async *watchJob() {
+        yield refuse();
+      },
+    });
+    let watches = 0;
+    const leader = await coordinator({
+      listJobs: async () => ({jobs: [], nextPageToken: 'answered'}),
+      async *watchJob() {
+        watches++;
+        yield {resumeToken: 'begun', update: undefined};
+        refuse();
+      },
+    });
+    const channel = openChannel(`ipv4:127.0.0.1:1,127.0.0.1:${follower},127.0.0.1:${leader}`, credentials.createInsecure());
+    try {
+      const jobs = clientFactory.create(JobServiceDefinition, channel);
+      for (let i = 0; i < 4; i++) expect(await jobs.listJobs({})).toMatchObject({nextPageToken: 'answered'});
+      for (let i = 0; i < 4; i++) {
+        const watch = jobs.watchJob({})[Symbol.asyncIterator]();
+        expect(await watch.next()).toMatchObject({value: {resumeToken: 'begun'}});
+        await expect(watch.next()).rejects.toThrow('another coordinator leads now');
+      }
+      expect(watches).toBe(4);
+      expect(refusals).toBeGreaterThan(0);
+    } finally {
+      channel.close();
+    }
+  });
 });

@@ -12,6 +12,7 @@ import {
 import {type DeadlineOptions, deadlineMiddleware} from 'nice-grpc-client-middleware-deadline';
 import {errorDetailsClientMiddleware} from 'nice-grpc-error-details';
 import {systemClock} from './clock.js';
+import {wasAnswered} from './errors.js';
 
 /** Settings of gRPC that both ends share, each for a reason that was measured. */
 
@@ -42,6 +43,9 @@ export const channelOptions: ChannelOptions = {
   // A coordinator that restarts is back within a second or two; do not sleep for minutes once it was away.
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 2000,
+  // Where a name stands for several coordinators, calls take turns. Else a connection to one that does not lead would be kept for ever:
+  // that a coordinator refuses a call is no reason for gRPC to try another address.
+  'grpc.service_config': JSON.stringify({loadBalancingConfig: [{round_robin: {}}]}),
 };
 
 interface Http2ServerFactory {
@@ -76,7 +80,7 @@ export function openChannel(address: string, credentials: ChannelCredentials): C
 }
 
 interface PatienceOptions {
-  /** How long a unary call is tried again while nobody answers. */
+  /** How long a call is tried again while it is not taken. */
   readonly patienceMs?: number;
   /** It is tried again: people may want to know what takes so long. */
   readonly onRetry?: (error: ClientError) => void;
@@ -87,25 +91,32 @@ export type ClientCallOptions = PatienceOptions & {readonly deadline?: Date | nu
 
 /** No unary call waits longer than this for its answer, unless its caller knows that it takes longer. */
 export const UNARY_DEADLINE_MS = 15_000;
-/** How long a unary call is tried again while the other side cannot be reached: longer than a coordinator takes to restart. */
+/** How long a call is tried again while it is not taken: longer than a coordinator takes to restart. */
 const UNAVAILABLE_PATIENCE_MS = 4000;
 
 /**
  * Gives every unary call a deadline, and tries it again while nobody answers. Every unary call of Tenfold may be repeated: reads by
- * nature, creations by their `request_id`, changes because they ask for a state and not for a step.
+ * nature, creations by their `request_id`, changes because they ask for a state and not for a step. A stream of responses is tried again
+ * where it was refused before it began, by a coordinator that does not lead: the next one may.
  */
-const patientUnaryCalls: ClientMiddleware<PatienceOptions, DeadlineOptions> = async function* patientUnaryCalls(call, options) {
+const patientCalls: ClientMiddleware<PatienceOptions, DeadlineOptions> = async function* patientCalls(call, options) {
   if (call.requestStream) return yield* call.next(call.request, options);
-  if (call.responseStream) return yield* call.next(call.request, options);
   const {patienceMs = UNAVAILABLE_PATIENCE_MS, onRetry, ...rest} = options;
+  let hasBegun = false;
   let awaySince: number | undefined;
   for (let waitMs = 100; ; waitMs = Math.min(2 * waitMs, 1000)) {
     try {
-      return yield* call.next(call.request, {deadline: UNARY_DEADLINE_MS, ...rest});
+      if (!call.responseStream) return yield* call.next(call.request, {deadline: UNARY_DEADLINE_MS, ...rest});
+      for await (const response of call.next(call.request, rest)) {
+        hasBegun = true;
+        yield response;
+      }
+      return;
     } catch (error) {
       const isAway = error instanceof ClientError && error.code === Status.UNAVAILABLE;
+      const mayBeRepeated = !call.responseStream || (!hasBegun && wasAnswered(error));
       awaySince ??= performance.now();
-      if (!isAway || performance.now() - awaySince + waitMs > patienceMs) throw error;
+      if (!isAway || !mayBeRepeated || performance.now() - awaySince + waitMs > patienceMs) throw error;
       onRetry?.(error);
       await systemClock.sleep(waitMs, options.signal);
     }
@@ -113,4 +124,4 @@ const patientUnaryCalls: ClientMiddleware<PatienceOptions, DeadlineOptions> = as
 };
 
 /** Clients whose errors carry their details (`problemOf` reads them), and whose unary calls have deadlines. */
-export const clientFactory = createClientFactory().use(errorDetailsClientMiddleware).use(deadlineMiddleware).use(patientUnaryCalls);
+export const clientFactory = createClientFactory().use(errorDetailsClientMiddleware).use(deadlineMiddleware).use(patientCalls);

@@ -51,6 +51,8 @@ test.each([
   [{...MINIMAL, epochs: 3}, 'epochs: unknown key; did you mean train.epochs?'],
   [{...MINIMAL, train: {epoch: 3}}, 'train.epoch: unknown key; did you mean epochs?'],
   [{...MINIMAL, train: {device: 0}}, 'train.device: Tenfold chooses the devices; ask for their number with resources.gpus'],
+  [{...MINIMAL, train: {constructor: 1}}, 'train.constructor: unknown key; known here: epochs, '],
+  [{...MINIMAL, toString: 1}, 'toString: unknown key; known here: kind, '],
   [{...MINIMAL, export: ['onnx']}, 'export: export is not supported yet'],
   [{...MINIMAL, resources: {gpu: 'A100'}}, 'resources.gpu: choosing a kind of GPU is not supported yet'],
   [{...MINIMAL, checkpoint: {every: {step: 3}}}, 'checkpoint.every.step: unknown key; did you mean steps?'],

@@ -95,12 +95,18 @@ function problemsOf(issue: z.core.$ZodIssue, input: unknown): SpecProblem[] {
 function unknownKey(path: string[], known: readonly string[]): SpecProblem {
   const dotted = path.join('.');
   const key = path[path.length - 1]!;
-  const reason = NOT_YET[dotted] ?? (path[0] === 'train' && path.length === 2 ? REFUSED_TRAIN_ARGUMENTS[key] : undefined);
+  const isTrainArgument = path[0] === 'train' && path.length === 2;
+  const reason = ownText(NOT_YET, dotted) ?? (isTrainArgument ? ownText(REFUSED_TRAIN_ARGUMENTS, key) : undefined);
   if (reason !== undefined) return {path: dotted, message: reason};
   const suggestion = nearest(key, known);
   const elsewhere = path.length === 1 && TRAIN_ARGUMENT_NAMES.includes(key) ? `train.${key}` : undefined;
   const hint = elsewhere ?? suggestion;
   return {path: dotted, message: `unknown key${hint === undefined ? `; known here: ${known.join(', ')}` : `; did you mean ${hint}?`}`};
+}
+
+/** A key of a user's may be one that every object has, such as `constructor`. */
+function ownText(texts: Readonly<Record<string, string>>, key: string): string | undefined {
+  return Object.hasOwn(texts, key) ? texts[key] : undefined;
 }
 
 /** The keys that the spec knows below a path, read from the schema itself. */

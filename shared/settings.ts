@@ -47,8 +47,16 @@ export function oneOf<const T extends string>(...choices: readonly T[]): z.ZodTy
   return kind(`one of ${choices.join(', ')}`, value => choices.find(choice => choice === value));
 }
 
-export const yesOrNo = (): z.ZodType<boolean> =>
-  kind('true or false', value => ({true: true, '1': true, yes: true, false: false, '0': false, no: false})[value.toLowerCase()]);
+const YES_OR_NO = new Map([
+  ['true', true],
+  ['1', true],
+  ['yes', true],
+  ['false', false],
+  ['0', false],
+  ['no', false],
+]);
+
+export const yesOrNo = (): z.ZodType<boolean> => kind('true or false', value => YES_OR_NO.get(value.toLowerCase()));
 
 /** Absolute; `~` is the home folder. */
 export function filePath(home = process.env.HOME ?? '/'): z.ZodType<string> {

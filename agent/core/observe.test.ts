@@ -87,8 +87,14 @@ describe('what an agent tells of an attempt', () => {
     [
       'an end that the agent caused, whatever the trainer made of it',
       [{kind: 'ending', rank: 0, ending: {signal: 'SIGTERM', at: 1, cause: 'agentStopping'}}, exited({kind: 'code', code: 23})],
-      'killed',
+      'agent_stopped',
       'ended by the agent: the agent is stopping',
+    ],
+    [
+      'an end that the coordinator wanted',
+      [{kind: 'ending', rank: 0, ending: {signal: 'SIGTERM', at: 1, cause: 'unwanted'}}, exited({kind: 'code', code: 23})],
+      'killed',
+      'ended by the agent: the attempt was no longer wanted',
     ],
     [
       'a training that completed while it was being ended',

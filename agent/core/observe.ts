@@ -2,7 +2,7 @@ import type {GenerationPlan} from '../../shared/attemptPlan.js';
 import {type EndReason, endReason, endReasonOfExit} from '../../shared/endReason.js';
 import type {NodeReport, ObservedAttempt, ObservedRank} from '../../shared/observation.js';
 import type {TrainerEvent} from '../../shared/trainerContract.js';
-import {type Ending, type LocalAttempt, type LocalRank, placementsOn, type StagedFiles} from './localAttempt.js';
+import {type Ending, type EndingCause, type LocalAttempt, type LocalRank, placementsOn, type StagedFiles} from './localAttempt.js';
 
 /** How a trainer process ended: by itself, or by a signal. */
 export type ProcessExit =
@@ -78,21 +78,21 @@ function startingRank(rank: number, deviceId: string): LocalRank {
 }
 
 /**
- * Why a rank ended. A rank that the agent told to end was `killed`, whatever code it then left with; only a completed training is one
+ * Why a rank ended. A rank that the agent told to end was ended by it, whatever code it then left with; only a completed training is one
  * all the same.
  */
 function reasonOf(exit: ProcessExit, ending: Ending | null, lastWords: string): EndReason {
   if (exit.kind === 'spawnFailed') return endReason('io_error', `the trainer could not be started: ${exit.message}`);
-  if (ending !== null && !(exit.kind === 'code' && exit.code === 0)) return endReason('killed', ENDING_TEXTS[ending.cause]);
+  if (ending !== null && !(exit.kind === 'code' && exit.code === 0)) return ENDED_BY_AGENT[ending.cause];
   if (exit.kind === 'code') return endReasonOfExit(exit.code, lastWords);
   const hint = exit.signal === 'SIGKILL' ? ' (from outside, or by the kernel when memory ran out)' : '';
   return endReason('killed', `ended by ${exit.signal}${hint}${lastWords === '' ? '' : `: ${lastWords}`}`);
 }
 
-const ENDING_TEXTS = {
-  unwanted: 'ended by the agent: the attempt was no longer wanted',
-  agentStopping: 'ended by the agent: the agent is stopping',
-} as const;
+const ENDED_BY_AGENT: Readonly<Record<EndingCause, EndReason>> = {
+  unwanted: endReason('killed', 'ended by the agent: the attempt was no longer wanted'),
+  agentStopping: endReason('agent_stopped', 'ended by the agent: the agent is stopping'),
+};
 
 /** The reason of ranks that were alive when their agent died. */
 export const AGENT_RESTARTED: EndReason = endReason('killed', 'the agent was restarted, and its ranks had ended with it');

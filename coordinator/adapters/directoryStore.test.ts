@@ -1,10 +1,11 @@
 import {createHash} from 'node:crypto';
-import {mkdtemp, readdir, rm} from 'node:fs/promises';
+import {mkdtemp, readdir, rm, utimes, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {Readable} from 'node:stream';
 import {text} from 'node:stream/consumers';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
+import {systemClock} from '../../shared/clock.js';
 import {ObjectNotFoundError} from '../ports.js';
 import {DirectoryStore} from './directoryStore.js';
 
@@ -59,6 +60,24 @@ describe('a directory as object store', () => {
     await store.put('x/y', Buffer.from('two'));
     expect(await text(store.read('x/y'))).toBe('two');
     expect(await readdir(join(folder, '.incoming'))).toEqual([]);
+  });
+
+  it('leaves nothing of an object that could not be put', async () => {
+    await store.put('x', Buffer.from('one'));
+    await expect(store.put('x/below', Buffer.from('two'))).rejects.toThrow(/EEXIST|ENOTDIR/);
+    expect(await readdir(join(folder, '.incoming'))).toEqual([]);
+  });
+
+  it('removes what killed processes left of puts, but not what may be under way, be it another process that writes', async () => {
+    const now = systemClock.now();
+    await store.receive('jobs/coming', 0, chunks('x'));
+    for (const [name, minutesAgo] of [['put-abandoned', 61] as const, ['put-under-way', 59] as const]) {
+      await writeFile(join(folder, '.incoming', name), 'x');
+      await utimes(join(folder, '.incoming', name), now / 1000, now / 1000 - 60 * minutesAgo);
+    }
+    await store.removeAbandonedPuts(now);
+    expect((await readdir(join(folder, '.incoming'))).sort()).toEqual(['jobs', 'put-under-way']);
+    expect(await store.received('jobs/coming')).toBe(1);
   });
 
   it('lists by prefix, finished and unfinished apart', async () => {

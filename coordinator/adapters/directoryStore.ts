@@ -3,10 +3,14 @@ import type {Dirent} from 'node:fs';
 import {type FileHandle, mkdir, open, readdir, rename, rm, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 import {Readable} from 'node:stream';
+import type {Instant} from '../../shared/ids.js';
 import {ObjectNotFoundError, type ObjectStore} from '../ports.js';
 
 /** Unfinished objects lie here, under the same key, so that a rename in the same file system completes them. */
 const INCOMING = '.incoming';
+/** What `put` writes lies there until it is whole. */
+const PUT_PREFIX = 'put-';
+const ABANDONED_AFTER_MS = 3_600_000;
 const READ_CHUNK_BYTES = 256 * 1024;
 
 /** The object store as a folder: each object is a file at its key. */
@@ -22,15 +26,32 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
-    const temporary = this.incoming(`put-${randomUUID()}`);
-    const handle = await openIn(temporary, 'wx');
+    const temporary = this.incoming(`${PUT_PREFIX}${randomUUID()}`);
     try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
+      await writeNew(temporary, bytes);
+      await this.publish(temporary, key);
+    } catch (error) {
+      // A disk that is full must not be filled by what could not be finished. What fails here is not what went wrong.
+      await rm(temporary, {force: true}).catch(() => undefined);
+      throw error;
     }
-    await this.publish(temporary, key);
+  }
+
+  /**
+   * Removes what processes that were killed left of puts; `now` is the wall clock's. A put takes seconds: those that began long ago are not
+   * under way, be it here or in another coordinator that shares the folder.
+   */
+  async removeAbandonedPuts(now: Instant): Promise<void> {
+    const folder = join(this.root, INCOMING);
+    for (const {name} of await entriesOf(folder)) {
+      if (!name.startsWith(PUT_PREFIX)) continue;
+      const path = join(folder, name);
+      const writtenAt = await stat(path).then(
+        ({mtimeMs}) => mtimeMs,
+        () => now,
+      );
+      if (now - writtenAt >= ABANDONED_AFTER_MS) await rm(path, {force: true});
+    }
   }
 
   async receive(key: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
@@ -131,6 +152,17 @@ async function keysBelow(root: string, folder: string): Promise<string[]> {
 async function openIn(path: string, flags: string): Promise<FileHandle> {
   await mkdir(dirname(path), {recursive: true});
   return open(path, flags);
+}
+
+/** Makes a file whose bytes survive a crash. */
+async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
+  const handle = await openIn(path, 'wx');
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 async function matches(path: string, bytes: number, sha256: string): Promise<boolean> {

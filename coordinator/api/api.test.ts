@@ -2,6 +2,7 @@ import {describe, expect, it} from 'vitest';
 import {z} from 'zod';
 import {DomainError} from '../../shared/errors.js';
 import {GivenLeadership} from '../../test/support/leadership.js';
+import {answeredByLeader} from './answeredByLeader.js';
 import {merge} from './merge.js';
 import {OpaqueToken, pageOf} from './opaqueToken.js';
 import {RateCap} from './rateCap.js';
@@ -69,6 +70,28 @@ describe('pages', () => {
 
   it('of a negative size are refused', () => {
     expect(problemKind(() => pageOf([], {pageSize: -1, pageToken: ''}, paging))).toBe('invalid');
+  });
+});
+
+describe('a call', () => {
+  async function answer(leadership: GivenLeadership): Promise<string> {
+    const call = {
+      request: 'question',
+      next: async function* () {
+        yield 'answer';
+      },
+    };
+    const answering = answeredByLeader(leadership)(call as never, {} as never);
+    return (await answering.next()).value as string;
+  }
+
+  it('is answered by the leader, and by anybody while nobody leads, but never beside another leader', async () => {
+    const leadership = new GivenLeadership(7);
+    expect(await answer(leadership)).toBe('answer');
+    leadership.give(undefined);
+    expect(await answer(leadership)).toBe('answer');
+    leadership.give(undefined, true);
+    await expect(answer(leadership)).rejects.toMatchObject({problem: {kind: 'unavailable'}});
   });
 });
 

@@ -1,6 +1,7 @@
 import {Progress as ProgressMessage} from '../../shared/gen/tenfold/v1/job.js';
 import {instant} from '../../shared/ids.js';
 import type {JobRecord} from '../../shared/job.js';
+import {errorChain} from '../../shared/log.js';
 import {progressToProto} from '../../shared/wire/job.js';
 import {objectKeys} from '../objectKeys.js';
 import type {ApiParts} from './parts.js';
@@ -13,7 +14,10 @@ const SETTLED_MS = 60_000;
  * were asked for: a list of all jobs would take minutes otherwise.
  */
 export class FinalProgress {
-  constructor(private readonly parts: Pick<ApiParts, 'journal' | 'objects' | 'clock'>) {}
+  /** Told once, and not for each job of each list. */
+  private isToldThatNoneAreKept = false;
+
+  constructor(private readonly parts: Pick<ApiParts, 'journal' | 'objects' | 'clock' | 'log'>) {}
 
   /** Of a job whose status is `ended`. */
   async of({id, status}: JobRecord): Promise<ProgressMessage> {
@@ -21,8 +25,20 @@ export class FinalProgress {
     if (kept !== undefined) return kept;
     const progress = progressToProto(await this.parts.journal.progress(id));
     const isSettled = status.phase === 'ended' && this.parts.clock.now() >= instant(status.at + SETTLED_MS);
-    if (isSettled) await this.parts.objects.put(objectKeys.progress(id), ProgressMessage.encode(progress).finish());
+    if (isSettled) await this.keep(id, progress);
     return progress;
+  }
+
+  /** Who asks for the figures has them all the same when there is no room to keep them. */
+  private async keep(id: string, progress: ProgressMessage): Promise<void> {
+    try {
+      await this.parts.objects.put(objectKeys.progress(id), ProgressMessage.encode(progress).finish());
+      this.isToldThatNoneAreKept = false;
+    } catch (error) {
+      if (!this.isToldThatNoneAreKept)
+        this.parts.log.error('the figures of a job that ended cannot be kept', {job: id, error: errorChain(error)});
+      this.isToldThatNoneAreKept = true;
+    }
   }
 
   private async kept(id: string): Promise<ProgressMessage | undefined> {

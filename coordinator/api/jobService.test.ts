@@ -1,9 +1,12 @@
+import {mkdir, writeFile} from 'node:fs/promises';
+import {join} from 'node:path';
 import {afterEach, beforeEach, expect, test} from 'vitest';
 import {systemClock} from '../../shared/clock.js';
 import {ListJobsRequest} from '../../shared/gen/tenfold/v1/job.js';
 import type {AttemptRecord} from '../../shared/job.js';
 import {NO_PROGRESS, type Progress} from '../../shared/progress.js';
 import {CoordinatorRig} from '../../test/support/coordinatorRig.js';
+import {RecordingLog} from '../../test/support/recordingLog.js';
 import {DEFAULT_POLICY} from '../core/snapshot.js';
 import {takeSnapshot} from '../takeSnapshot.js';
 import {JobService} from './jobService.js';
@@ -22,10 +25,12 @@ const attempt: AttemptRecord = {
 
 let rig: CoordinatorRig;
 let replayed: string[];
+let log: RecordingLog;
 let service: JobService;
 beforeEach(async () => {
   rig = await CoordinatorRig.start();
   replayed = [];
+  log = new RecordingLog();
   const progress = async (id: string): Promise<Progress> => {
     replayed.push(id);
     return {...NO_PROGRESS, epoch: 3, epochs: 5};
@@ -40,6 +45,7 @@ beforeEach(async () => {
     snapshot,
     policy: DEFAULT_POLICY,
     clock: systemClock,
+    log,
   } as unknown as ApiParts);
   await rig.put(rig.keys.job('runs'), {...(await rig.addJob('runs')), status: {phase: 'running', attempt: 1}, attempts: [attempt]});
   for (const [id, at] of [['ended', HOUR_MS * 30] as const, ['ended-early', HOUR_MS] as const]) {
@@ -66,6 +72,15 @@ test('the journal of a job that has ended is replayed once: its final figures ar
   expect(await epochs()).toEqual(all);
   expect((await service.getJob({name: 'jobs/ended'})).progress?.epoch).toBe(3);
   expect(replayed).toEqual(['runs']);
+});
+
+test('figures that cannot be kept are answered all the same, and why they cannot is told once', async () => {
+  // Files in the place of the jobs' folders: as on a disk that is full, nothing can be written there.
+  await mkdir(join(rig.folder, 'jobs'));
+  for (const id of ['ended', 'ended-early']) await writeFile(join(rig.folder, 'jobs', id), '');
+  for (const _ of [1, 2]) expect(await listed()).toEqual(['runs', 'ended-early', 'ended']);
+  expect((await service.getJob({name: 'jobs/ended'})).progress?.epoch).toBe(3);
+  expect(log.at('error')).toEqual(['the figures of a job that ended cannot be kept']);
 });
 
 test('right after the end of a job something of it may still come: its figures are not kept yet', async () => {

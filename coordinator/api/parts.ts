@@ -1,4 +1,5 @@
 import type {Clock} from '../../shared/clock.js';
+import type {Log} from '../../shared/log.js';
 import type {ClusterState} from '../clusterState.js';
 import type {Policy, Snapshot} from '../core/snapshot.js';
 import type {DatasetRegistry} from '../datasets/registry.js';
@@ -18,4 +19,5 @@ export interface ApiParts {
   readonly snapshot: () => Snapshot;
   readonly policy: Policy;
   readonly clock: Clock;
+  readonly log: Log;
 }

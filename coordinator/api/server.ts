@@ -6,8 +6,8 @@ import {ClusterServiceDefinition} from '../../shared/gen/tenfold/v1/cluster.js';
 import {DatasetServiceDefinition} from '../../shared/gen/tenfold/v1/dataset.js';
 import {JobServiceDefinition} from '../../shared/gen/tenfold/v1/job.js';
 import {enlargeReceiveWindows, serverOptions} from '../../shared/grpc.js';
-import type {Log} from '../../shared/log.js';
 import {type HostPort, showHostPort} from '../../shared/settings.js';
+import {answeredByLeader} from './answeredByLeader.js';
 import {ClusterService} from './clusterService.js';
 import {DatasetService} from './datasetService.js';
 import {errorStatuses} from './errors.js';
@@ -21,7 +21,6 @@ export interface ApiServerParts {
   readonly api: ApiParts;
   readonly agents: AgentServiceImplementation;
   readonly rateLimit: RateLimit;
-  readonly log: Log;
 }
 
 const SERVICES = [JobServiceDefinition, ClusterServiceDefinition, DatasetServiceDefinition, AgentServiceDefinition];
@@ -32,15 +31,16 @@ export class ApiServer {
   private readonly server: Server;
   private readonly health = new Health(SERVICE_NAMES);
 
-  constructor({api, agents, rateLimit, log}: ApiServerParts) {
+  constructor({api, agents, rateLimit}: ApiServerParts) {
     enlargeReceiveWindows();
     this.server = createServer(serverOptions)
       .use(errorDetailsServerMiddleware)
-      .use(errorStatuses(log))
+      .use(errorStatuses(api.log))
       .use(rateCapped(new RateCap(rateLimit), api.clock.monotonic));
-    this.server.add(JobServiceDefinition, new JobService(api));
-    this.server.add(ClusterServiceDefinition, new ClusterService(api));
-    this.server.add(DatasetServiceDefinition, new DatasetService(api));
+    const led = this.server.with(answeredByLeader(api.leadership));
+    led.add(JobServiceDefinition, new JobService(api));
+    led.add(ClusterServiceDefinition, new ClusterService(api));
+    led.add(DatasetServiceDefinition, new DatasetService(api));
     this.server.add(AgentServiceDefinition, agents);
     this.health.addTo(this.server);
     addReflection(this.server, SERVICE_NAMES);

@@ -73,7 +73,7 @@ export class Cli {
     const config: ClientConfig = resolveClientConfig({flags, env, file}, foldersOf(env));
     this.address = showHostPort(config.address);
     this.channel = openChannel(this.address, clientCredentials(config.tls));
-    const options = {'*': {patienceMs: config.patienceMs, onRetry: (error: unknown) => this.tellWaiting(error)}};
+    const options = {'*': {patienceMs: config.patienceMs, onRetry: (error: unknown) => this.tellWaiting(error), signal: this.signal}};
     return {
       jobs: clientFactory.create(JobServiceDefinition, this.channel, options),
       cluster: clientFactory.create(ClusterServiceDefinition, this.channel, options),

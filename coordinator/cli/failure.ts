@@ -91,9 +91,9 @@ function problemLines(problem: Problem, address: string | undefined, style: Styl
   }
 }
 
-/** What grpc-js says about a connection, without its frame. */
+/** What grpc-js says about a connection, without its frames. */
 function plainReason(message: string): string {
-  const inner = /Last error: (?:Error: )?(.*?)\.? *(?:Resolution note:.*)?$/.exec(message)?.[1] ?? message;
+  const inner = /.*Last error: (?:Error: )?(.*?)\.? *(?:Resolution note:.*)?$/.exec(message)?.[1] ?? message;
   return printable(inner.trim());
 }
 

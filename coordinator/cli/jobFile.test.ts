@@ -56,6 +56,11 @@ describe('key=value words', () => {
     expect(fromWords('device=0,1')).toEqual({train: {device: '0,1'}});
   });
 
+  it('that every object knows are unknown here', () => {
+    const words = ['constructor', 'toString', 'valueOf', '__proto__'];
+    expect(fromWords(...words.map(word => `${word}=1`))).toEqual(words.map(word => expect.stringMatching(`^${word}: unknown key`)));
+  });
+
   it('cannot reach into prototypes', () => {
     fromWords('__proto__.polluted=1', 'constructor.prototype.polluted=1');
     expect(({} as {polluted?: number}).polluted).toBeUndefined();

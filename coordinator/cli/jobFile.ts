@@ -88,9 +88,9 @@ function putWord(spec: Record<string, unknown>, word: string, cwd: string, probl
 
 /** Where a word's key belongs in the spec; undefined when there is no such key. Dotted keys are judged with the whole spec. */
 function targetOf(key: string): string | undefined {
-  if (key in SHORT_NAMES) return SHORT_NAMES[key];
+  if (Object.hasOwn(SHORT_NAMES, key)) return SHORT_NAMES[key];
   if (key.includes('.')) return key;
-  return TRAIN_ARGUMENT_NAMES.includes(key) || key in REFUSED_TRAIN_ARGUMENTS ? `train.${key}` : undefined;
+  return TRAIN_ARGUMENT_NAMES.includes(key) || Object.hasOwn(REFUSED_TRAIN_ARGUMENTS, key) ? `train.${key}` : undefined;
 }
 
 function unknownWord(key: string): string {

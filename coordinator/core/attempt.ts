@@ -71,8 +71,8 @@ function judgeFailure(
   return {outcome: 'failed', ...explainedBySilence(blamed(cause, nodeId), all), since};
 }
 
-function isPlain(cause: EndReason): boolean {
-  return cause.fault !== 'none' && !isEcho(cause.code);
+function isPlain({code, fault}: EndReason): boolean {
+  return code === 'agent_stopped' || (fault !== 'none' && !isEcho(code));
 }
 
 /** A node that spoke to this leader and fell silent is itself the likely cause; one that has not spoken yet may still tell more. */
@@ -169,7 +169,9 @@ function remainsOnNode(
   if (node.kind === 'silent') return {kind: 'unknown', nodeId, until: node.lostAt};
   if (observed !== undefined) return {kind: 'alive', nodeId};
   const deliveredBy = instant(record.createdAt + policy.planDeliveryMs);
-  return record.runningAt !== null || now >= deliveredBy ? {kind: 'gone'} : {kind: 'alive', nodeId, until: deliveredBy};
+  // A moment that is yet to come was noted by a clock that ran ahead of this one; to wait for it could take hours.
+  const isDelivered = record.runningAt !== null || record.createdAt > now || now >= deliveredBy;
+  return isDelivered ? {kind: 'gone'} : {kind: 'alive', nodeId, until: deliveredBy};
 }
 
 function isOver(observed: ObservedAttempt, plan: GenerationPlan, nodeId: string): boolean {

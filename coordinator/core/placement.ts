@@ -5,7 +5,7 @@ import {isLoopback} from '../../shared/loopback.js';
 import type {Device, DeviceKind, NodeReport} from '../../shared/observation.js';
 import {remains} from './attempt.js';
 import {bestLinked, slowestLink} from './links.js';
-import {presence} from './presence.js';
+import {isStopping, presence} from './presence.js';
 import type {Policy, Snapshot} from './snapshot.js';
 
 /**
@@ -230,12 +230,12 @@ export function capacity(snapshot: Snapshot, now: Instant, policy: Policy): Offe
   }));
 }
 
-/** What can be placed on now: of nodes that are here, the devices that neither a plan nor a live process holds, and the ports no plan names. */
+/** What can be placed on now: of nodes that are here and stay, the devices that neither a plan nor a live process holds, and the ports no plan names. */
 export function freeOffers(snapshot: Snapshot, now: Instant, policy: Policy): Offer[] {
   const held = heldByPlans(snapshot, now, policy);
   return capacity(snapshot, now, policy).flatMap(offer => {
     const node = presence(snapshot.nodes.get(offer.nodeId), now, policy);
-    if (node.kind !== 'here') return [];
+    if (node.kind !== 'here' || isStopping(node.report)) return [];
     const busy = devicesWithProcesses(node.report);
     return {
       ...offer,

@@ -18,6 +18,14 @@ export function presence(view: NodeView | undefined, now: Instant, policy: Polic
   return now >= lostAt ? {kind: 'lost'} : {kind: 'silent', lostAt, lastReport: view.report};
 }
 
+/**
+ * Whether an agent is on its way out, and starts nothing any more: it tells of the ranks that it ended for that until it has gone, and when
+ * it is back until their attempts have ended.
+ */
+export function isStopping(report: NodeReport): boolean {
+  return report.attempts.some(({ranks}) => ranks.some(rank => rank.state === 'exited' && rank.reason.code === 'agent_stopped'));
+}
+
 /** The earliest of some moments, of which any may be unknown. */
 export function earliest(moments: readonly (Instant | undefined)[]): Instant | undefined {
   const known = moments.filter(moment => moment !== undefined);

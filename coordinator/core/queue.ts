@@ -1,6 +1,7 @@
 import type {GenerationPlan} from '../../shared/attemptPlan.js';
 import type {Instant} from '../../shared/ids.js';
 import type {JobRecord} from '../../shared/job.js';
+import type {DeviceKind} from '../../shared/observation.js';
 import {remains} from './attempt.js';
 import {
   capacity,
@@ -15,7 +16,7 @@ import {
   placeGang,
   withoutGang,
 } from './placement.js';
-import {earliest, presence} from './presence.js';
+import {earliest, isStopping, presence} from './presence.js';
 import {endedAttempts, failuresByNode, fruitlessInARow, mayRestart, restartDueAt} from './restart.js';
 import type {Policy, Snapshot} from './snapshot.js';
 
@@ -57,6 +58,7 @@ export type ReasonCode =
   | 'cluster_too_small'
   | 'not_enough_free'
   | 'node_silent'
+  | 'node_stopping'
   | 'no_rendezvous_port'
   | 'unreachable_address'
   | 'behind'
@@ -122,7 +124,7 @@ interface Circumstances {
 function consider(job: JobRecord, at: Circumstances): Standing {
   const placing = placeGang(job.spec.resources.gpus, at.free, failuresByNode(job));
   const ending = endingOf(job, at);
-  const dueAt = restartDueAt(job);
+  const dueAt = restartDueAt(job, at.now);
   const reasons = [
     ...datasetReasons(job, at.snapshot),
     ...ending.map(node => ({
@@ -194,14 +196,22 @@ function roomReasons(job: JobRecord, placing: ReturnType<typeof placeGang>, {sna
   const hope = placeGang(job.spec.resources.gpus, whole);
   if (hope.kind === 'unreachable') return [unreachableReason(needs, hope)];
   if (placing.kind === 'unreachable') return [unreachableReason(needs, placing)];
-  const silent = whole.filter(offer => presence(snapshot.nodes.get(offer.nodeId), now, policy).kind === 'silent');
-  return [
-    {code: 'not_enough_free', message: `${needs}, ${placing.free} free`},
-    ...silent.map(offer => ({
-      code: 'node_silent' as const,
-      message: `node ${offer.nodeId} with ${countDevices(offer.devices.length, kind)} is not connected`,
-    })),
-  ];
+  return [{code: 'not_enough_free', message: `${needs}, ${placing.free} free`}, ...absenceReasons(whole, kind, {snapshot, now, policy})];
+}
+
+/** Nodes that belong to the cluster and offer nothing now. */
+function absenceReasons(
+  whole: readonly Offer[],
+  kind: DeviceKind,
+  {snapshot, now, policy}: Pick<Circumstances, 'snapshot' | 'now' | 'policy'>,
+): Reason[] {
+  return whole.flatMap(({nodeId, devices}): Reason[] => {
+    const node = presence(snapshot.nodes.get(nodeId), now, policy);
+    const name = `node ${nodeId} with ${countDevices(devices.length, kind)}`;
+    if (node.kind === 'silent') return [{code: 'node_silent', message: `${name} is not connected`}];
+    if (node.kind === 'here' && isStopping(node.report)) return [{code: 'node_stopping', message: `the agent of ${name} is stopping`}];
+    return [];
+  });
 }
 
 function lostGpus(snapshot: Snapshot, now: Instant, policy: Policy): string {

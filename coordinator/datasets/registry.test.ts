@@ -2,7 +2,7 @@ import {mkdtemp, rm, utimes, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {afterEach, beforeEach, expect, test} from 'vitest';
-import {systemClock} from '../../shared/clock.js';
+import {type Clock, systemClock} from '../../shared/clock.js';
 import type {DatasetRecord} from '../../shared/dataset.js';
 import {silentLog} from '../../shared/log.js';
 import {CoordinatorRig} from '../../test/support/coordinatorRig.js';
@@ -24,9 +24,9 @@ afterEach(async () => {
 const never = new AbortController().signal;
 
 /** `put` stands in for the store's own. */
-function registry(put?: (key: string, bytes: Uint8Array) => Promise<void>): DatasetRegistry {
+function registry(put?: (key: string, bytes: Uint8Array) => Promise<void>, clock: Clock = systemClock): DatasetRegistry {
   const objects = put === undefined ? rig.objects : Object.assign(Object.create(rig.objects), {put});
-  return new DatasetRegistry({state: rig.state, store: rig.fenced, objects, clock: systemClock, log: silentLog});
+  return new DatasetRegistry({state: rig.state, store: rig.fenced, objects, clock, log: silentLog});
 }
 
 /** Runs it until the data sets of these names are registered or have failed; returns what became of each. */
@@ -66,6 +66,30 @@ test('a set that cannot be stored fails with the reason, and others are register
   expect(await outcomes(broken, 'third')).toMatchObject([
     {state: 'failed', problems: [{code: 'registration_failed', message: expect.stringContaining('read-only file system')}]},
   ]);
+});
+
+test('however long nobody leads, that counts as no failure of a set: the first real one is tried again', async () => {
+  let pauses = 0;
+  const hasty: Clock = {
+    ...systemClock,
+    sleep: (_, signal) => {
+      pauses++;
+      return systemClock.sleep(1, signal);
+    },
+  };
+  let failures = 0;
+  const failingOnce = registry(async (key, bytes) => {
+    if (failures++ === 0) throw new Error('no space left');
+    await rig.objects.put(key, bytes);
+  }, hasty);
+  await failingOnce.create({source: await writeSet('cells'), requestId: 'r'}, never);
+  const {revision} = rig.leadership.fence()!;
+  rig.leadership.give(undefined);
+  const becomes = outcomes(failingOnce, 'cells');
+  await waitUntil('it was tried in vain many times', () => pauses > 10);
+  rig.leadership.give(revision);
+  expect(await becomes).toMatchObject([{state: 'ready'}]);
+  expect(failures).toBeGreaterThan(1);
 });
 
 test('files that change while a set is being registered make it fail, and the next try takes them as they are', async () => {

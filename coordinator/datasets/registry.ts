@@ -1,7 +1,7 @@
 import {basename, dirname, isAbsolute} from 'node:path';
 import type {Clock} from '../../shared/clock.js';
 import type {DatasetProblem, DatasetRecord} from '../../shared/dataset.js';
-import {alreadyExists, DomainError, type FieldProblem, invalid} from '../../shared/errors.js';
+import {alreadyExists, type FieldProblem, invalid, isUnavailable} from '../../shared/errors.js';
 import {isValidId} from '../../shared/ids.js';
 import {errorChain, type Log} from '../../shared/log.js';
 import {Backoff} from '../backoff.js';
@@ -77,7 +77,8 @@ export class DatasetRegistry {
           backoff.reset();
         } catch (error) {
           if (signal.aborted) return;
-          this.failures.set(next.id, this.failuresOf(next) + 1);
+          // That this process does not lead, or that the store does not answer, says nothing about the data set.
+          if (!isUnavailable(error)) this.failures.set(next.id, this.failuresOf(next) + 1);
           if (backoff.isFirst)
             this.parts.log.warn('registering a data set failed; trying again', {dataset: next.id, error: errorChain(error)});
           await backoff.wait(signal);
@@ -220,8 +221,7 @@ export class DatasetRegistry {
    * a disk does not answer, which is believed so many times.
    */
   private givenUp(record: DatasetRecord, error: unknown, signal: AbortSignal): DatasetRecord['status'] {
-    const isOurs = error instanceof DomainError && error.problem.kind === 'unavailable';
-    if (signal.aborted || isOurs || this.failuresOf(record) + 1 < TRIES) throw error;
+    if (signal.aborted || isUnavailable(error) || this.failuresOf(record) + 1 < TRIES) throw error;
     this.parts.log.error('a data set cannot be registered', {dataset: record.id, error});
     return failedBy([problem('registration_failed', record.source, 0, `${errorChain(error)}; add it again once that is mended`)]);
   }

@@ -124,6 +124,22 @@ describe('AgentService', () => {
     expect(await missing.catch(problemOf)).toMatchObject({kind: 'notFound'});
   });
 
+  it('says that there is no such checkpoint only where it leads, and knows of all that there are', async () => {
+    const {client} = connect();
+    const fetched = async () => {
+      for await (const _ of client.fetchCheckpoint({jobId: 'j1', step: 5n, fileName: 'model.safetensors'}, {patienceMs: 0}));
+    };
+    const kindNow = async () => (await fetched().catch(problemOf))?.kind;
+    expect(await kindNow()).toBe('notFound');
+    rig.leadership.give(undefined, true);
+    expect(await kindNow()).toBe('unavailable');
+    // A leadership that the mirror has not seen yet: checkpoints of the leader before may be missing as well.
+    rig.leadership.give(1_000_000);
+    expect(await kindNow()).toBe('unavailable');
+    await rig.lead();
+    expect(await kindNow()).toBe('notFound');
+  });
+
   it('tells an upload of a job that does not exist so, although chunks are on their way', async () => {
     const {client} = connect();
     const bytes = Buffer.alloc(8 * 1024 * 1024);

@@ -60,6 +60,8 @@ export class Scenario {
         return this.commitCheckpoint(words[0]!, options);
       case 'wait':
         return quietly(() => this.pass(Math.round(Number.parseFloat(words[0]!) * 1000)));
+      case 'clock':
+        return quietly(() => this.setClock(Math.round(Number.parseFloat(words[0]!) * 1000)));
       case 'tick':
         return this.tick();
       case 'desired':
@@ -202,6 +204,16 @@ export class Scenario {
   private pass(ms: number): void {
     for (const [nodeId, view] of this.nodes) if (view.connected) this.nodes.set(nodeId, {...view, lastSeenAt: instant(this.now + ms)});
     this.now += ms;
+  }
+
+  /** What is known of nodes is kept by the monotonic clock, and looks as long ago as before. */
+  private setClock(byMs: number): void {
+    const moved = (at: Instant): Instant => instant(at + byMs);
+    for (const [nodeId, view] of this.nodes) {
+      const exitsSeenAt = new Map([...view.exitsSeenAt].map(([exit, at]) => [exit, moved(at)]));
+      this.nodes.set(nodeId, {...view, lastSeenAt: moved(view.lastSeenAt), exitsSeenAt});
+    }
+    this.now += byMs;
   }
 
   private plan(jobId: string): GenerationPlan {

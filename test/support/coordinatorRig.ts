@@ -48,7 +48,7 @@ export class CoordinatorRig {
     this.journal = new Journal({files: new DirectoryJournalFiles(folder), leadership, clock});
     this.objects = new DirectoryStore(folder);
     const {state, fenced, journal, objects} = this;
-    this.checkpoints = new Checkpoints({state, fenced, objects, journal, clock, log, ledgerPatienceMs: 50});
+    this.checkpoints = new Checkpoints({state, fenced, leadership, objects, journal, clock, log, ledgerPatienceMs: 50});
     const artifacts = new RunArtifacts({state, fenced, objects, clock});
     this.uploads = new Uploads({state, leadership, objects, checkpoints: this.checkpoints, artifacts});
     this.sessions = new Sessions({state, fenced, leadership, journal, clock, log, coordinatorVersion: 'test'});

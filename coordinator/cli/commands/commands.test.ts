@@ -84,6 +84,25 @@ describe('a follower who is interrupted', () => {
   });
 });
 
+describe('an option that makes no sense is refused before anything is asked for', () => {
+  it.each([
+    [['wait', 'a', '--timeout', 'bogus'], '--timeout  must be a duration from 1ms to 576h, such as 500ms, 30s, 5m or 12h, not "bogus"'],
+    [['wait', 'a', '--timeout', '1000h'], 'must be a duration'],
+    [['wait', 'a', '--for', 'good'], '--for must be end or running'],
+    [['ps', '--state', 'constructor'], 'constructor is not a state'],
+    [['logs', 'a', '--tail', '-1'], '--tail  must be a whole number'],
+  ])('%j', async (args, told) => {
+    let isAsked = false;
+    const ask = (): never => {
+      isAsked = true;
+      throw notFound('jobs/a');
+    };
+    const {code, out, err} = await run(args, {watchJob: ask, listJobs: ask, streamLogs: ask});
+    expect({code, out, isAsked}).toEqual({code: 2, out: '', isAsked: false});
+    expect(err).toContain(told);
+  });
+});
+
 describe('options that would do nothing are refused', () => {
   it.each([
     ['half of a certificate and its key', ['ps', '--tls-cert', 'c.pem'], '--tls-cert  needs --tls-key'],
@@ -108,7 +127,8 @@ describe('options that would do nothing are refused', () => {
 describe('a coordinator that is', () => {
   const failing = (error: Error): Promise<Ending> => run(['get', 'a'], {getJob: () => Promise.reject(error)});
   const unavailable = (details: string): ClientError => new ClientError('/x', Status.UNAVAILABLE, details);
-  const noConnection = (reason: string): ClientError => unavailable(`No connection established. Last error: ${reason}. Resolution note: `);
+  const noConnection = (reason: string): ClientError =>
+    unavailable(`round_robin: No connection established. Last error: No connection established. Last error: ${reason}. Resolution note: `);
 
   it('there and cannot do it now has answered', async () => {
     const retry = RetryInfo.fromPartial({retryDelay: {seconds: 2}});
@@ -140,5 +160,6 @@ describe('a coordinator that is', () => {
     expect(code).toBe(expected);
     expect(err).toContain(what);
     expect(err).toContain(next);
+    expect(err).not.toContain('Last error');
   });
 });

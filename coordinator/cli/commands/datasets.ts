@@ -62,13 +62,12 @@ async function untilRegistered(cli: Cli, {datasets}: Clients, created: Dataset):
       }
       painter?.paint([], [scanLine(cli, dataset)]);
       await systemClock.sleep(POLL_MS, cli.signal);
-      if (cli.signal.aborted)
-        throw new CommandFailure(
-          EXIT.interrupted,
-          '',
-          `${created.name} is registered without you; \`tenfold dataset get ${created.name}\` shows how far it is`,
-        );
+      cli.signal.throwIfAborted();
     }
+  } catch (error) {
+    if (!cli.signal.aborted) throw error;
+    const next = `${created.name} is registered without you; \`tenfold dataset get ${created.name}\` shows how far it is`;
+    throw new CommandFailure(EXIT.interrupted, '', next);
   } finally {
     painter?.close();
   }

@@ -113,6 +113,7 @@ function cancel(cli: Cli): Command {
       try {
         jobs.push(await clients.jobs.cancelJob({name: resourceName('jobs', given)}));
       } catch (error) {
+        if (cli.signal.aborted) throw error;
         // The others are meant all the same; the worst is how the command ends.
         const {lines, exitCode} = describeFailure(error, cli.address, cli.errStyle);
         cli.note(...lines);

@@ -2,6 +2,7 @@ import {Command, Option} from 'commander';
 import {flagOf} from '../../../shared/config.js';
 import {invalid} from '../../../shared/errors.js';
 import {isValidId} from '../../../shared/ids.js';
+import {duration} from '../../../shared/settings.js';
 import {clientSettings} from '../clientConfig.js';
 
 /** Adds the options that say where the coordinator is; after the command's own, so that help shows those first. */
@@ -34,6 +35,15 @@ export function wholeNumberOf(option: string, least: number): (text: string) => 
     if (!/^[0-9]+$/.test(text) || value < least || value > Number.MAX_SAFE_INTEGER)
       throw invalid({path: option, message: `must be a whole number, at least ${least}, not ${JSON.stringify(text)}`});
     return value;
+  };
+}
+
+/** For options that are durations, in milliseconds. */
+export function durationOf(option: string, longestMs: number): (text: string) => number {
+  return text => {
+    const parsed = duration(1, longestMs).safeParse(text);
+    if (!parsed.success) throw invalid({path: option, message: `${parsed.error.issues[0]!.message}, not ${JSON.stringify(text)}`});
+    return parsed.data;
   };
 }
 

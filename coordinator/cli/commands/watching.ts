@@ -1,6 +1,5 @@
 import type {Command} from 'commander';
 import {Job, JobState, WatchJobResponse} from '../../../shared/gen/tenfold/v1/job.js';
-import {duration} from '../../../shared/settings.js';
 import {isFinal} from '../../../shared/wire/job.js';
 import type {Cli} from '../cli.js';
 import {EXIT} from '../exitCodes.js';
@@ -11,7 +10,10 @@ import {jobLines} from '../render/jobs.js';
 import {followJob} from '../watch/follow.js';
 import {untilEnded} from '../watch/untilEnded.js';
 import {exitCodeOfJob, leftRunning, watchJob} from '../watch/watchJob.js';
-import {command, resourceName, withConnection, withExamples} from './shared.js';
+import {command, durationOf, resourceName, withConnection, withExamples} from './shared.js';
+
+/** Longer ones do not fit a timer of Node. */
+const LONGEST_WAIT_MS = 24 * 24 * 3_600_000;
 
 /** `watch` and `wait`. */
 export function watchingCommands(cli: Cli): Command[] {
@@ -46,10 +48,10 @@ function wait(cli: Cli): Command {
   const wait = command('wait', 'wait until a job has ended, or runs; the exit code tells how it ended (0 or 5)')
     .argument('<job>')
     .option('--for <what>', 'end, or running', 'end')
-    .option('--timeout <duration>', 'give up after this, such as 2h')
+    .option('--timeout <duration>', 'give up after this, such as 2h', durationOf('--timeout', LONGEST_WAIT_MS))
     .addOption(outputOption());
   withExamples(wait, ['tenfold wait defects-s-7f3a && tenfold artifact get defects-s-7f3a', 'fetch the weights when it succeeded']);
-  return withConnection(wait).action(async (given: string, flags: {for: string; timeout?: string; output: Format}) => {
+  return withConnection(wait).action(async (given: string, flags: {for: string; timeout?: number; output: Format}) => {
     if (flags.for !== 'end' && flags.for !== 'running')
       throw usageFailure(`--for must be end or running, not ${JSON.stringify(flags.for)}`);
     const name = resourceName('jobs', given);
@@ -61,14 +63,12 @@ function wait(cli: Cli): Command {
   });
 }
 
-async function bounded(timeout: string | undefined, waiting: Promise<Job>, name: string): Promise<Job> {
-  if (timeout === undefined) return waiting;
-  const parsed = duration(1, 30 * 24 * 3_600_000).safeParse(timeout);
-  if (!parsed.success) throw usageFailure(`--timeout ${parsed.error.issues[0]!.message}`);
+async function bounded(timeoutMs: number | undefined, waiting: Promise<Job>, name: string): Promise<Job> {
+  if (timeoutMs === undefined) return waiting;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    const message = `${name} has not come so far within ${showDuration(parsed.data)}`;
-    timer = setTimeout(() => reject(new CommandFailure(EXIT.failed, message, `\`tenfold explain ${name}\` tells why`)), parsed.data);
+    const message = `${name} has not come so far within ${showDuration(timeoutMs)}`;
+    timer = setTimeout(() => reject(new CommandFailure(EXIT.failed, message, `\`tenfold explain ${name}\` tells why`)), timeoutMs);
   });
   try {
     return await Promise.race([waiting, late]);

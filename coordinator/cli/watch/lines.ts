@@ -36,9 +36,7 @@ function newsText(news: News, model: WatchModel): string | undefined {
     }
     case 'attemptEnded': {
       const {number, endReason} = news.attempt;
-      return endReason === undefined || endReason.fault === 'none'
-        ? undefined
-        : `attempt ${number} ended: ${printable(endReason.message)} (${endReason.code})`;
+      return endReason === undefined ? undefined : `attempt ${number} ended: ${printable(endReason.message)} (${endReason.code})`;
     }
     case 'resumed':
       return `attempt ${news.attempt} goes on from the checkpoint of step ${news.step}, in epoch ${news.epoch}`;

@@ -1,3 +1,4 @@
+import type {EndCode} from '../../../shared/endReason.js';
 import {type Attempt, type Job, type JobEvent, JobState, type WatchJobResponse} from '../../../shared/gen/tenfold/v1/job.js';
 import {foldProgress, NO_PROGRESS, type Progress} from '../../../shared/progress.js';
 import {type RankEvent, rankEventSchema} from '../../../shared/trainerContract.js';
@@ -56,12 +57,16 @@ function observeJob(model: WatchModel, job: Job): Observation {
   return {model: {...model, job, staging: isStaged ? new Map() : model.staging}, news};
 }
 
+/** Ends that are those of the job as well, which is told itself. */
+const ENDS_OF_JOBS: readonly string[] = ['completed', 'cancelled'] satisfies EndCode[];
+
 /** Attempts that ended while we watched. Those that had ended before are history: `tenfold explain` tells it. */
 function endedBetween(before: Job | undefined, job: Job): Attempt[] {
   if (before === undefined) return [];
   const open = new Set(before.attempts.filter(attempt => attempt.endReason === undefined).map(attempt => attempt.number));
   const known = before.attempts.length;
-  return job.attempts.filter(({number, endReason}) => endReason !== undefined && (open.has(number) || number > known));
+  const ended = job.attempts.filter(({endReason}) => endReason !== undefined && !ENDS_OF_JOBS.includes(endReason.code));
+  return ended.filter(({number}) => open.has(number) || number > known);
 }
 
 /** By code, since messages count down seconds. What staging waits for changes with every file, and is shown live only. */

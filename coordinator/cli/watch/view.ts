@@ -153,7 +153,7 @@ export function newsLine(news: Exclude<News, {kind: 'epoch' | 'evaluation' | 'st
   switch (news.kind) {
     case 'attemptEnded': {
       const {number, endReason} = news.attempt;
-      if (endReason === undefined || endReason.fault === 'none') return '';
+      if (endReason === undefined) return '';
       return `${style.wait(`attempt ${number} ended: ${printable(endReason.message)}`)} ${style.dim(`(${endReason.code})`)}`;
     }
     case 'resumed':

@@ -205,6 +205,13 @@ describe('news', () => {
     expect(lines).toEqual(['attempt 1 ended: rank 1 was ended by SIGKILL (killed)']);
   });
 
+  it('tell of an attempt that ended because an agent was stopped, but not of one that ended with its job', () => {
+    const ended = (code: string): Update =>
+      jobUpdate(JobState.JOB_STATE_RECOVERING, {attempts: [{number: 1, ranks, endReason: {code, fault: 'none', message: code}}]});
+    const told = (code: string) => watched(running, ended(code)).news.filter(({kind}) => kind === 'attemptEnded');
+    expect(['agent_stopped', 'completed', 'cancelled'].map(code => told(code).length)).toEqual([1, 0, 0]);
+  });
+
   it('are not what had happened before we looked', () => {
     expect(watched(recovering).news.map(({kind}) => kind)).toEqual(['state']);
   });

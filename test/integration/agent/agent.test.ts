@@ -183,7 +183,7 @@ describe('an agent', () => {
     expect(await agent.ended).toBe(0);
     expect(coordinator.committed.filter(name => name.startsWith('step '))).toHaveLength(1);
     expect(isRunning(pid)).toBe(false);
-    expect(rank()).toMatchObject({state: 'exited', reason: {code: 'killed', message: /agent is stopping/}});
+    expect(rank()).toMatchObject({state: 'exited', reason: {code: 'agent_stopped', message: /agent is stopping/}});
   });
 
   it('trains with another one, and its rank ends when that of the other is killed', async () => {
