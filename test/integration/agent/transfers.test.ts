@@ -57,8 +57,12 @@ describe('staging', () => {
     plan = planFor(['a'], {datasetIndexDigest: coordinator.addBlob(Buffer.from(JSON.stringify(index)))});
   });
 
-  const stage = (which: GenerationPlan, signal = new AbortController().signal): Promise<StagedFiles> =>
-    new PlanStaging({client, cache, clock: systemClock, log: silentLog}).stage(which, attemptFolder(), () => {}, signal);
+  const stage = (
+    which: GenerationPlan,
+    signal = new AbortController().signal,
+    progress: (message: string) => void = () => {},
+  ): Promise<StagedFiles> =>
+    new PlanStaging({client, cache, clock: systemClock, log: silentLog}).stage(which, attemptFolder(), progress, signal);
 
   function checkpointOf(content: Buffer): CheckpointRecord {
     coordinator.checkpointFiles.set('model.safetensors', content);
@@ -109,6 +113,14 @@ describe('staging', () => {
     await expect(stage(plan)).rejects.toMatchObject({
       reason: {code: 'staging_failed', message: expect.stringContaining('was fetched, but is')},
     });
+  });
+
+  it('leaves nothing under way when it fails', async () => {
+    const answerAfter = waitUntil('the other shard is asked for', () => coordinator.hanging === 1);
+    coordinator.faults.push({digest: digestOf('', train).sha256, hangs: true});
+    coordinator.faults.push({digest: digestOf('', val).sha256, answerAfter, refuse: Status.NOT_FOUND});
+    await expect(stage(plan)).rejects.toMatchObject({reason: {code: 'staging_failed', message: 'refused by the test'}});
+    await waitUntil('the other fetch is given up', () => coordinator.hanging === 0, 10_000);
   });
 
   it('brings the checkpoint to start from', async () => {
