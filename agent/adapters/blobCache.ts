@@ -79,12 +79,12 @@ export class BlobCache {
   }
 
   /**
-   * Fetches a file that is not here, going on from what an earlier try left. Concurrent calls for one file share the fetch. Throws what
-   * `blob.fetch` throws (try again: nothing is lost), or `DigestMismatchError`.
+   * Fetches a file that is not here, going on from what an earlier try left. Concurrent calls for one file share the fetch, which ends
+   * with the signal of the one that began it. Throws what `blob.fetch` throws (try again: nothing is lost), or `DigestMismatchError`.
    */
   async fetch(blob: Blob, signal: AbortSignal): Promise<void> {
     const running = this.underWay.get(blob.digest);
-    if (running !== undefined) return running;
+    if (running !== undefined) return unlessAborted(running, signal);
     const fetching = this.fetchVerified(blob, signal).finally(() => this.underWay.delete(blob.digest));
     this.underWay.set(blob.digest, fetching);
     return fetching;
@@ -131,6 +131,20 @@ export class BlobCache {
       await rm(this.pathOf(file.name), {force: true});
       total -= file.bytes;
     }
+  }
+}
+
+/** Waits for a fetch that goes on though this one, which waits for it, is given up. */
+async function unlessAborted(running: Promise<void>, signal: AbortSignal): Promise<void> {
+  const settled = new AbortController();
+  const givenUp = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), {once: true, signal: settled.signal});
+  });
+  try {
+    signal.throwIfAborted();
+    await Promise.race([running, givenUp]);
+  } finally {
+    settled.abort();
   }
 }
 

@@ -123,6 +123,24 @@ describe('staging', () => {
     await waitUntil('the other fetch is given up', () => coordinator.hanging === 0, 10_000);
   });
 
+  it('ends at once, too, when another attempt is fetching the same shard', async () => {
+    coordinator.faults.push({digest: digestOf('', train).sha256, hangs: true});
+    const [first, second] = [new AbortController(), new AbortController()];
+    const others = stage(plan, first.signal);
+    others.catch(() => {});
+    await waitUntil('the shard is asked for', () => coordinator.hanging === 1);
+    let told = '';
+    const staging = stage({...plan, attempt: 2}, second.signal, message => {
+      told = message;
+    });
+    await waitUntil('the other shard is there', () => told.startsWith('1 of 2'));
+    second.abort(new Error('no longer wanted'));
+    await expect(staging).rejects.toThrow('no longer wanted');
+    expect(coordinator.hanging).toBe(1);
+    first.abort(new Error('no longer wanted'));
+    await expect(others).rejects.toThrow('no longer wanted');
+  });
+
   it('brings the checkpoint to start from', async () => {
     const content = randomBytes(7777);
     const {resumeDir} = await stage({...plan, startFrom: checkpointOf(content)});
