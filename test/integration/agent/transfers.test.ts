@@ -3,7 +3,7 @@ import {mkdir, mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {Status} from 'nice-grpc';
-import {afterEach, beforeEach, describe, expect, it} from 'vitest';
+import {afterAll, afterEach, beforeEach, describe, expect, it} from 'vitest';
 import {BlobCache} from '../../../agent/adapters/blobCache.js';
 import {CheckpointUploads} from '../../../agent/adapters/checkpointUpload.js';
 import {PlanStaging} from '../../../agent/adapters/planStaging.js';
@@ -16,8 +16,10 @@ import type {AgentServiceClient} from '../../../shared/gen/tenfold/v1/agent.js';
 import {silentLog} from '../../../shared/log.js';
 import {AgentServiceDouble} from '../../support/agentServiceDouble.js';
 import {planFor} from '../../support/plans.js';
+import {smallDisk} from '../../support/smallDisk.js';
 import {waitUntil} from '../../support/waitUntil.js';
 
+const disk = smallDisk(4096);
 let folder: string;
 let coordinator: AgentServiceDouble;
 let client: AgentServiceClient;
@@ -38,6 +40,8 @@ afterEach(async () => {
   closeChannel();
   await rm(folder, {recursive: true, force: true});
 });
+
+afterAll(() => disk?.remove());
 
 const attemptFolder = (): string => join(folder, 'attempt');
 const digestOf = (name: string, content: Buffer): FileDigest => ({
@@ -139,6 +143,23 @@ describe('staging', () => {
     expect(coordinator.hanging).toBe(1);
     first.abort(new Error('no longer wanted'));
     await expect(others).rejects.toThrow('no longer wanted');
+  });
+
+  it.skipIf(disk === undefined)('has room on a disk that is full of what earlier attempts needed', async () => {
+    const small = await BlobCache.open({dir: join(disk!.path, 'cache'), maxBytes: 1e9, clock: systemClock, log: silentLog});
+    const old = randomBytes(3_900_000);
+    await writeFile(small.pathOf(digestOf('', old).sha256), old);
+    const shards = [randomBytes(300_000), randomBytes(400_000)].map(content => ({
+      digest: coordinator.addBlob(content),
+      bytes: content.length,
+      samples: 1,
+    }));
+    const index = {version: 1, names: ['red'], splits: {train: {samples: 2, shards}}};
+    const large = planFor(['a'], {datasetIndexDigest: coordinator.addBlob(Buffer.from(JSON.stringify(index)))});
+    const staging = new PlanStaging({client, cache: small, clock: systemClock, log: silentLog});
+    await staging.stage(large, attemptFolder(), () => {}, new AbortController().signal);
+    for (const {digest, bytes} of shards) expect(await small.has(digest, bytes, true)).toBe(true);
+    expect(await small.has(digestOf('', old).sha256, undefined, false)).toBe(false);
   });
 
   it('brings the checkpoint to start from', async () => {
