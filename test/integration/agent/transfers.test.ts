@@ -291,6 +291,18 @@ describe('uploads', () => {
     },
   );
 
+  it('go on when one that is through cannot be cleared away', async () => {
+    await coordinator.kill();
+    await add(await checkpoint(10, randomBytes(100)));
+    await add(await artifact('results.csv', Buffer.from('x')));
+    const record = join(attemptFolder(), 'uploads', '00000001.json');
+    await rm(record);
+    await mkdir(record);
+    await coordinator.start();
+    await settled();
+    expect(coordinator.committed).toEqual(['step 10', 'results.csv']);
+  });
+
   it('pass over a file that is not what the trainer said', async () => {
     const lying = await checkpoint(10, randomBytes(2_000_000));
     if (lying.kind === 'checkpoint') await writeFile(join(lying.dir, 'part-10-0'), randomBytes(2_000_000));
