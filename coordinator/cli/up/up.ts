@@ -115,6 +115,9 @@ class Up {
         this.noteStatus();
         this.cli.note(`${this.cli.errStyle.wait(`${name} ended (${how})`)} and was started again, pid ${pid}`);
       },
+      onRestartFailed: (how, error) => {
+        this.cli.note(`${this.cli.errStyle.wait(`${name} ended (${how})`)} and cannot be started again (${error.message}); trying on`);
+      },
     });
   }
 
