@@ -1,6 +1,6 @@
 import {createHash, type Hash} from 'node:crypto';
 import {createReadStream} from 'node:fs';
-import {mkdir, open, readdir, rename, rm, stat, utimes} from 'node:fs/promises';
+import {mkdir, open, readdir, rename, rm, stat, statfs, utimes} from 'node:fs/promises';
 import {join} from 'node:path';
 import type {Clock} from '../../shared/clock.js';
 import type {Log} from '../../shared/log.js';
@@ -33,6 +33,9 @@ export class DigestMismatchError extends Error {
 }
 
 const FETCHES_OF_A_BAD_BLOB = 2;
+/** What shall be free on the disk, or that share of it if it is less. */
+const FREE_BYTES = 1024 ** 3;
+const FREE_SHARE = 0.05;
 
 export class BlobCache {
   private readonly underWay = new Map<string, Promise<void>>();
@@ -141,11 +144,12 @@ export class BlobCache {
     }
   }
 
-  /** Removes the least recently used files beyond the bound. */
-  private async makeRoom(): Promise<void> {
-    const files = await this.files();
-    const total = files.reduce((sum, file) => sum + file.bytes, 0);
-    await this.removeUnused(files, total - this.options.maxBytes);
+  /** Removes the least recently used files beyond the bound, and where hardly anything is free on the disk: ranks write there, too. */
+  async makeRoom(): Promise<void> {
+    const [files, disk] = await Promise.all([this.files(), statfs(this.options.dir)]);
+    const surplus = files.reduce((sum, file) => sum + file.bytes, 0) - this.options.maxBytes;
+    const shortage = Math.min(FREE_BYTES, disk.blocks * disk.bsize * FREE_SHARE) - disk.bavail * disk.bsize;
+    await this.removeUnused(files, Math.max(surplus, shortage));
   }
 
   /** All files, those of fetches included that are not through; the least recently used first. */

@@ -35,6 +35,8 @@ export class PlanStaging implements Staging {
     try {
       await this.fetchDataset(plan, progress, signal);
       const resumeDir = plan.startFrom === null ? null : await this.fetchCheckpoint(plan, plan.startFrom, folder, progress, signal);
+      // All that the attempt needs is held by now. Where nothing had to be fetched, nothing has made room for what its ranks will write.
+      await this.deps.cache.makeRoom();
       return {indexPath: this.deps.cache.pathOf(plan.datasetIndexDigest), shardsDir: this.deps.cache.dir, resumeDir};
     } catch (error) {
       signal.throwIfAborted();
