@@ -59,6 +59,8 @@ class Stage {
   pendingUploads = 0;
   /** What the disk says to whoever writes; undefined: it takes everything. */
   diskFailure: string | undefined;
+  /** The disk takes no events. */
+  outboxIsStuck = false;
   private sleepers: (() => void)[] = [];
   reportChanges = 0;
   private uploadListener: (plan: GenerationPlan) => void = () => {};
@@ -115,7 +117,7 @@ class Stage {
     },
     events: {
       append: ({rank}: EventOrigin, type) => void this.journal.push(`event ${type} of ${rank}`),
-      flush: async () => {},
+      flush: () => (this.outboxIsStuck ? new Promise(() => {}) : Promise.resolve()),
     },
     clock: {now: () => 1000 as never, monotonic: () => 0, sleep: () => new Promise(resolve => this.sleepers.push(resolve))},
     log: silentLog,
@@ -244,6 +246,31 @@ describe('the loop of the agent', () => {
     await stage.settle();
     expect(stage.journal.slice(-2)).toEqual(['event exited of 0', 'record exit of rank 0: completed']);
     expect(stage.ranks).toEqual([{rank: 0, deviceId: 'cpu-0', state: 'exited', reason: endReason('completed')}]);
+  });
+
+  it('stops all the same when the disk does not take how a rank ended, and calls nothing completed then', async () => {
+    const stage = new Stage();
+    const trainer = await stage.launched();
+    stage.outboxIsStuck = true;
+    trainer.end({kind: 'code', code: 0});
+    await stage.settle();
+    expect(stage.ranks[0]).toMatchObject({state: 'starting'});
+    const stopping = stage.loop.stop(0);
+    await stage.settle();
+    await stage.timePasses();
+    await stopping;
+    expect(stage.ranks[0]).toMatchObject({state: 'exited', reason: {message: 'ended by the agent: the agent is stopping'}});
+  });
+
+  it('clears away what is not wanted any more although the disk takes no events: it may be full of just that', async () => {
+    const stage = new Stage();
+    const trainer = await stage.launched();
+    stage.outboxIsStuck = true;
+    stage.loop.setWanted([]);
+    await stage.settle();
+    trainer.end({kind: 'signal', signal: 'SIGTERM'});
+    await stage.settle();
+    expect(stage.journal).toContain('remove folder');
   });
 
   it('ends what is not wanted any more, and clears it away when it is gone', async () => {

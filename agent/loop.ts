@@ -39,6 +39,8 @@ export interface AgentLoopDeps {
   onReportChanged(): void;
 }
 
+/** Who is to end anyway waits so long for a disk that does not take how a rank ended. */
+const EXIT_WRITE_LIMIT_MS = 1500;
 /** Attempts that had their run are remembered, so that a plan that is named once more does not run twice. */
 const REMEMBERED_ATTEMPTS = 1000;
 
@@ -230,14 +232,24 @@ export class AgentLoop {
     if (after?.state !== 'exited') throw new Error(`rank ${rank} of ${attemptKey(plan)} ended, which is not known here`);
     this.say(plan, rank, {type: 'exited', code: after.reason.code, message: after.reason.message});
     this.deps.log.info('a rank ended', {job: plan.jobId, attempt: plan.attempt, rank, code: after.reason.code, why: after.reason.message});
-    const durable = Promise.all([this.deps.folders.recordExit(plan, rank, after.reason), this.deps.events.flush()]).catch(error => {
-      this.deps.log.error('an exit could not be written down', {job: plan.jobId, rank, error});
-    });
-    if (after.reason.code !== 'killed') await durable;
-    this.exitsBeingWritten.add(durable);
-    this.record(plan, fact);
-    await durable;
-    this.exitsBeingWritten.delete(durable);
+    const onFailure = (error: unknown): void => this.deps.log.error('an exit could not be written down', {job: plan.jobId, rank, error});
+    const written = this.deps.folders.recordExit(plan, rank, after.reason).catch(onFailure);
+    this.exitsBeingWritten.add(written);
+    const durable = Promise.all([written, this.deps.events.flush()]).catch(onFailure);
+    const isTold = after.reason.code === 'killed' || (await this.unlessToEnd(plan, rank, durable));
+    this.record(plan, isTold ? fact : {...fact, exit: ENDED});
+    await written;
+    this.exitsBeingWritten.delete(written);
+  }
+
+  /** Waits until it is durable how a rank ended; false: the disk does not take it, and the rank was to end anyway. */
+  private async unlessToEnd(plan: GenerationPlan, rank: number, durable: Promise<unknown>): Promise<boolean> {
+    const settled = new AbortController();
+    const {clock} = this.deps;
+    const givenUp = this.until(() => this.isEnding(plan, rank)).then(() => clock.sleep(EXIT_WRITE_LIMIT_MS, settled.signal));
+    const isDurable = await Promise.race([durable.then(() => true), givenUp.then(() => false)]);
+    settled.abort();
+    return isDurable;
   }
 
   private async forget(plan: GenerationPlan): Promise<void> {

@@ -1,10 +1,12 @@
-import {mkdir, mkdtemp, readdir, readFile, rm, rmdir, writeFile} from 'node:fs/promises';
+import {mkdir, mkdtemp, readdir, readFile, rm, rmdir, symlink, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
 import {type Clock, systemClock} from '../shared/clock.js';
 import type {OutboxEvent} from '../shared/event.js';
 import {silentLog} from '../shared/log.js';
+import {RecordingLog} from '../test/support/recordingLog.js';
+import {waitUntil} from '../test/support/waitUntil.js';
 import {Outbox, type OutboxOptions} from './outbox.js';
 
 const origin = {jobId: 'j1', attempt: 1, generation: 5, rank: 0};
@@ -125,6 +127,27 @@ describe('the outbox', () => {
     expect((await readdir(join(dir, 'outbox'))).filter(name => name.endsWith('.ndjson'))).toEqual(
       ['1', '5', '6'].map(first => `${first.padStart(16, '0')}.ndjson`),
     );
+  });
+
+  it('closes on a disk that takes nothing, and says how much is lost', async () => {
+    const log = new RecordingLog();
+    const outbox = await Outbox.open({
+      dir: join(dir, 'outbox'),
+      clock: {...systemClock, sleep: () => new Promise(setImmediate)},
+      log,
+      segmentBytes: 1,
+    });
+    await symlink('/dev/full', join(dir, 'outbox', '0000000000000002.ndjson'));
+    await say(outbox, 'a');
+    outbox.append(origin, 'consumed', '"b"');
+    await waitUntil('the disk is full', () => log.lines.length > 0);
+    outbox.append(origin, 'consumed', '"c"');
+    await outbox.close();
+    expect(log.lines.filter(({level}) => level === 'error').map(({message, fields}) => [message, fields.events])).toEqual([
+      ['the outbox cannot be written; trying again', undefined],
+      ['the disk did not take the last events; they are lost', 2],
+    ]);
+    expect(outbox.durable).toBe(1);
   });
 
   it('starts where nothing can be written: what it knows already is not written again', async () => {

@@ -37,6 +37,8 @@ const MIB = 1024 * 1024;
 const THINNING: ThinningPolicy = {thinAtBytes: 128 * MIB, fullAtBytes: 256 * MIB, intervalMs: 10_000};
 const SEGMENT_BYTES = 4 * MIB;
 const WRITE_RETRY_MS = 1000;
+/** A disk that takes nothing must not keep the agent from stopping. */
+const CLOSE_LIMIT_MS = 1500;
 
 export class Outbox implements EventLog {
   private nextSequence: number;
@@ -46,7 +48,7 @@ export class Outbox implements EventLog {
   private writing: Promise<void> | undefined;
   private thinningState = NOTHING_THINNED;
   private listener: () => void = () => {};
-  private closed = false;
+  private readonly closing = new AbortController();
   private cursor = {sequence: 0, path: '', offset: 0};
   /** After a failure, when to try again to begin another segment (monotonic, ms). */
   private rotationDueAt = 0;
@@ -139,10 +141,16 @@ export class Outbox implements EventLog {
     await this.writing;
   }
 
+  /** Writes what it can within a moment, and says what it could not. */
   async close(): Promise<void> {
+    const flushed = new AbortController();
+    await Promise.race([this.flush(), this.options.clock.sleep(CLOSE_LIMIT_MS, flushed.signal)]);
+    flushed.abort();
+    this.closing.abort();
     await this.flush();
-    this.closed = true;
     await this.active.close();
+    if (this.unwritten.length > 0)
+      this.options.log.error('the disk did not take the last events; they are lost', {events: this.unwritten.length});
   }
 
   /** The coordinator has everything up to `sequence` on its disk. */
@@ -184,11 +192,14 @@ export class Outbox implements EventLog {
   }
 
   private async write(): Promise<void> {
-    while (this.unwritten.length > 0) {
+    while (this.unwritten.length > 0 && !this.closing.signal.aborted) {
       const batch = this.unwritten;
       this.unwritten = [];
       const data = Buffer.from(batch.map(({line}) => line).join(''));
-      await this.writeBatch(data);
+      if (!(await this.writeBatch(data))) {
+        this.unwritten = [...batch, ...this.unwritten];
+        break;
+      }
       this.unwrittenBytes = this.unwritten.reduce((sum, {line}) => sum + line.length, 0);
       this.newest.bytes += data.length;
       this.newest.last = batch[batch.length - 1]!.sequence;
@@ -199,19 +210,22 @@ export class Outbox implements EventLog {
     this.writing = undefined;
   }
 
-  /** Tries until the disk takes it: nothing is ever left out because a disk was full for a while. */
-  private async writeBatch(data: Buffer): Promise<void> {
-    while (!this.closed) {
+  /** Tries until the disk takes it: nothing is ever left out because a disk was full for a while. False: it was closed before. */
+  private async writeBatch(data: Buffer): Promise<boolean> {
+    const {log, clock} = this.options;
+    for (let failures = 0; !this.closing.signal.aborted; failures++) {
       try {
+        // What a failed try left must not be in the midst of the file.
+        if (failures > 0) await this.active.truncate(this.newest.bytes);
         await this.active.appendFile(data);
         await this.active.datasync();
-        return;
+        return true;
       } catch (error) {
-        this.options.log.error('the outbox cannot be written; trying again', {error});
-        await this.options.clock.sleep(WRITE_RETRY_MS);
-        await this.active.truncate(this.newest.bytes).catch(() => {});
+        log[failures === 0 ? 'error' : 'debug']('the outbox cannot be written; trying again', {error});
+        await clock.sleep(WRITE_RETRY_MS, this.closing.signal);
       }
     }
+    return false;
   }
 
   /** A segment that cannot be begun, for the disk is full or there are too many open files, is no reason to stop: the last one goes on. */

@@ -2,7 +2,7 @@ import type {GenerationPlan} from '../shared/attemptPlan.js';
 import {Bell} from '../shared/bell.js';
 import type {Clock} from '../shared/clock.js';
 import type {AgentServiceClient, SessionRequest, SessionResponse} from '../shared/gen/tenfold/v1/agent.js';
-import {errorChain, type Log} from '../shared/log.js';
+import {errorChain, type Log, type LogFields} from '../shared/log.js';
 import type {NodeIdentity, NodeReport, ObservedAttempt} from '../shared/observation.js';
 import {desiredFromProto, helloToProto, outboxEventToProto, reportToProto} from '../shared/wire/agent.js';
 import {wholeNumber} from '../shared/wire/common.js';
@@ -25,6 +25,8 @@ export interface SessionDeps {
 
 /** A coordinator that takes the call must say something within this. */
 const WELCOME_LIMIT_MS = 10_000;
+/** A conversation that lasted so long went well, and its end is a new trouble: the next try is made at once. */
+const WELL_AFTER_MS = 5000;
 /** How often a node that stays offline says why, though nothing has changed. */
 const REMINDER_MS = 60_000;
 
@@ -40,8 +42,10 @@ export class Session {
   private finishing = false;
   /** The greatest fence of a leader that was heard: an older one has been overtaken (L4). */
   private leaderGeneration = 0;
+  private readonly news: LinkNews;
 
   constructor(private readonly deps: SessionDeps) {
+    this.news = new LinkNews(deps.clock, deps.log);
     deps.outbox.onDurable(() => this.bell.ring());
   }
 
@@ -54,12 +58,11 @@ export class Session {
   /** Runs until `signal` aborts or, after `finish`, until everything is told. */
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0;
-    const complaints = new Complaints(this.deps.clock, this.deps.log);
     while (!signal.aborted && !(this.finishing && failures > 0)) {
       const outcome = await this.converse(signal);
       if (signal.aborted || (this.finishing && outcome.error === undefined)) return;
-      failures = outcome.wasWelcome ? 1 : failures + 1;
-      complaints.hear(failures, outcome.error);
+      failures = outcome.wentWell ? 1 : failures + 1;
+      this.news.broke(outcome, failures);
       await this.deps.clock.sleep(backoffMs(RECONNECT_BACKOFF, failures, Math.random()), signal);
     }
   }
@@ -71,19 +74,20 @@ export class Session {
   }
 
   /** One stream from its opening to its end, which is always an outcome and never thrown. */
-  private async converse(signal: AbortSignal): Promise<{wasWelcome: boolean; error?: unknown}> {
+  private async converse(signal: AbortSignal): Promise<Outcome> {
+    const {clock, outbox} = this.deps;
     const link = new AbortController();
     const ended = AbortSignal.any([signal, link.signal]);
-    const conversation = new Conversation(this.deps.outbox.acknowledged);
+    const conversation = new Conversation(outbox.acknowledged, clock);
     const impatience = setTimeout(() => link.abort(new Error('the coordinator did not answer')), WELCOME_LIMIT_MS);
     try {
       for await (const response of this.deps.client.session(this.requests(conversation, ended), {signal: ended})) {
         clearTimeout(impatience);
         this.receive(response, conversation);
       }
-      return {wasWelcome: conversation.isWelcome};
+      return conversation.outcome();
     } catch (error) {
-      return {wasWelcome: conversation.isWelcome, error: link.signal.aborted ? link.signal.reason : error};
+      return conversation.outcome(link.signal.aborted ? link.signal.reason : error);
     } finally {
       clearTimeout(impatience);
       link.abort();
@@ -128,12 +132,12 @@ export class Session {
   }
 
   private receive({message}: SessionResponse, conversation: Conversation): void {
-    const {outbox, log} = this.deps;
+    const {outbox} = this.deps;
     switch (message?.$case) {
       case 'welcome': {
         this.heedLeader(wholeNumber(message.value.leaderGeneration, 'welcome.leader_generation'));
         outbox.acknowledge(wholeNumber(message.value.acknowledgedSequence, 'welcome.acknowledged_sequence'));
-        log.info('connected to the coordinator', {version: message.value.coordinatorVersion, leader: this.leaderGeneration});
+        this.news.connected({version: message.value.coordinatorVersion, leader: this.leaderGeneration});
         conversation.welcome(wholeNumber(message.value.acknowledgedSequence, 'welcome.acknowledged_sequence'));
         return;
       }
@@ -145,6 +149,7 @@ export class Session {
       }
       case 'acknowledged':
         outbox.acknowledge(wholeNumber(message.value.sequence, 'acknowledged.sequence'));
+        conversation.achieved = true;
         if (this.finishing) this.bell.ring();
         return;
       case undefined:
@@ -162,39 +167,65 @@ export class Session {
   }
 }
 
-/** Says why there is no link: whenever that changes, and now and then for as long as it stays so. */
-class Complaints {
+/** How a conversation ended. */
+interface Outcome {
+  readonly wasWelcome: boolean;
+  /** Something was acknowledged, or it lasted. A coordinator that welcomes us and then fails, again and again, must not be asked at once. */
+  readonly wentWell: boolean;
+  /** Undefined: the coordinator hung up. */
+  readonly error?: unknown;
+}
+
+/** Says that there is a link, or why there is none: whenever that changes, and now and then for as long as it stays so. */
+class LinkNews {
   private last = '';
   private saidAt = 0;
+  private isNews = true;
 
   constructor(
     private readonly clock: Clock,
     private readonly log: Log,
   ) {}
 
-  hear(failures: number, error: unknown): void {
+  broke({wasWelcome, error}: Outcome, failures: number): void {
     const why = errorChain(error);
     const now = this.clock.monotonic();
-    const isNews = failures === 1 || why !== this.last || now - this.saidAt >= REMINDER_MS;
-    const message = failures === 1 ? 'the link to the coordinator broke; what runs goes on' : 'there is no link to the coordinator';
-    this.log[isNews ? 'warn' : 'debug'](message, {failures, error});
-    if (isNews) this.saidAt = now;
+    this.isNews = failures === 1 || why !== this.last || now - this.saidAt >= REMINDER_MS;
+    const message = wasWelcome ? 'the link to the coordinator broke; what runs goes on' : 'there is no link to the coordinator';
+    this.log[this.isNews ? 'warn' : 'debug'](message, {failures, error});
+    if (this.isNews) this.saidAt = now;
     this.last = why;
+  }
+
+  /** As much of news as the failure before it was. */
+  connected(fields: LogFields): void {
+    this.log[this.isNews ? 'info' : 'debug']('connected to the coordinator', fields);
   }
 }
 
 /** What both directions of one stream share. */
 class Conversation {
-  isWelcome = false;
+  /** Something was acknowledged. */
+  achieved = false;
+  /** Monotonic; undefined: the coordinator has not welcomed us yet. */
+  private welcomeAt: number | undefined;
   private readonly arrival = new AbortController();
 
   /** `firstAcknowledged`: what the coordinator has of this outbox; events are sent from the next one on. */
-  constructor(public firstAcknowledged: number) {}
+  constructor(
+    public firstAcknowledged: number,
+    private readonly clock: Clock,
+  ) {}
 
   welcome(acknowledgedSequence: number): void {
-    this.isWelcome = true;
+    this.welcomeAt = this.clock.monotonic();
     this.firstAcknowledged = acknowledgedSequence;
     this.arrival.abort();
+  }
+
+  outcome(error?: unknown): Outcome {
+    const lasted = this.welcomeAt !== undefined && this.clock.monotonic() - this.welcomeAt >= WELL_AFTER_MS;
+    return {wasWelcome: this.welcomeAt !== undefined, wentWell: this.achieved || lasted, error};
   }
 
   /** Resolves when the coordinator has welcomed us, or the stream has ended. */

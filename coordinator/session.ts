@@ -4,6 +4,7 @@ import type {OutboxEvent} from '../shared/event.js';
 import type {AgentHello, AgentMessage, CoordinatorMessage} from '../shared/wire/agent.js';
 import {MalformedMessageError} from '../shared/wire/common.js';
 import {actingFence} from './acting.js';
+import {Backoff} from './backoff.js';
 import {desired} from './core/desired.js';
 import type {Sessions} from './sessions.js';
 import {takeOpenSnapshot} from './takeSnapshot.js';
@@ -127,9 +128,10 @@ export class AgentSession {
     this.bell.ring();
   }
 
-  /** While nobody leads (the store is away), events wait here and, behind them, in the agent's outbox. */
+  /** While nobody leads (the store is away), or the disk takes nothing, events wait here and, behind them, in the agent's outbox. */
   private async append(events: readonly OutboxEvent[]): Promise<void> {
-    const {journal, leadership} = this.sessions.parts;
+    const {journal, leadership, clock, log} = this.sessions.parts;
+    const backoff = new Backoff(clock);
     for (;;) {
       while (leadership.fence() === undefined && this.failure === undefined && !this.signal.aborted) await this.leadershipChange();
       // Once replaced, the newer session sends these: appended now, they could overtake others that it still has to send.
@@ -137,7 +139,11 @@ export class AgentSession {
       try {
         return await journal.append(this.hello.identity.nodeId, this.hello.outboxId, events);
       } catch (error) {
-        if (!(error instanceof DomainError) || error.problem.kind !== 'unavailable') throw error;
+        if (isOfDisk(error)) {
+          const level = backoff.isFirst ? 'error' : 'debug';
+          log[level]('events cannot be written to the journal; trying again', {node: this.hello.identity.nodeId, error});
+          await backoff.wait(this.signal);
+        } else if (!(error instanceof DomainError) || error.problem.kind !== 'unavailable') throw error;
       }
     }
   }
@@ -169,4 +175,10 @@ export class AgentSession {
     this.ended.abort();
     this.bell.ring();
   }
+}
+
+/** Whether a file could not be opened or written, which may pass: the disk is full, or too many files are open. */
+function isOfDisk(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return typeof (error as NodeJS.ErrnoException).errno === 'number' || isOfDisk(error.cause);
 }

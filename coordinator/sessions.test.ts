@@ -1,3 +1,5 @@
+import {mkdir, rmdir} from 'node:fs/promises';
+import {join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
 import {endReason} from '../shared/endReason.js';
 import type {OutboxEvent} from '../shared/event.js';
@@ -160,6 +162,21 @@ describe('a session', () => {
     again.sendEvents([log(2, generation), log(5, generation)]);
     await eventually(() => again.acknowledged).toBe(5);
     expect(await journaled()).toEqual([1, 2, 3]);
+  });
+
+  it('goes on while the disk takes no events: they wait', async () => {
+    rig.startLoop();
+    const agent = connect('node-a');
+    await rig.addJob('j1');
+    const {generation} = await agent.plan();
+    const journalFile = join(rig.folder, 'jobs', 'j1', 'events.ndjson');
+    await mkdir(journalFile, {recursive: true});
+    agent.sendEvents([log(1, generation)]);
+    await eventually(() => rig.log.at('error')).toEqual(['events cannot be written to the journal; trying again']);
+    await rmdir(journalFile);
+    await eventually(() => agent.acknowledged).toBe(1);
+    expect(agent.failure).toBeUndefined();
+    expect(await journaled()).toEqual([1]);
   });
 
   it('is refused where another leads, and ends when another takes over', async () => {

@@ -1,5 +1,5 @@
 import {createHash} from 'node:crypto';
-import {appendFile, mkdtemp, readdir, readFile, rm, utimes, writeFile} from 'node:fs/promises';
+import {appendFile, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
@@ -104,6 +104,67 @@ describe('the cache of verified files', () => {
     await utimes(cache.pathOf(held!.digest), 1000, 1000);
     await cache.fetch(old!, never);
     expect(await here()).toEqual([false, true, true]);
+  });
+
+  it('lets what is left of fetches that were given up make room as well', async () => {
+    const cache = await cacheOf(250);
+    const [givenUp, waiting] = ['a', 'b'].map(letter => blobOf(Buffer.from(letter.repeat(150)), 100));
+    cache.hold(waiting!.digest, 'j1.1.5');
+    for (const blob of [givenUp!, waiting!]) await expect(cache.fetch(blob, never)).rejects.toThrow('the link broke');
+    await cache.fetch(blobOf(content), never);
+    expect(await readdir(join(dir, 'partial'))).toEqual([waiting!.digest]);
+  });
+
+  describe('on a disk that is full', () => {
+    /** As `blobOf`, on a disk that has room for so many bytes beside what others fill. */
+    function blobOnDiskOf(capacity: number, letter: string): Blob {
+      const blob = blobOf(Buffer.from(letter.repeat(100)));
+      const used = async (): Promise<number> => {
+        const files = (await readdir(dir, {recursive: true, withFileTypes: true})).filter(entry => entry.isFile());
+        const sizes = await Promise.all(files.map(entry => stat(join(entry.parentPath, entry.name)).catch(() => ({size: 0}))));
+        return sizes.reduce((sum, {size}) => sum + size, 0);
+      };
+      return {
+        ...blob,
+        async *fetch(offset, signal) {
+          for await (const chunk of blob.fetch(offset, signal)) {
+            if ((await used()) + chunk.length > capacity)
+              throw Object.assign(new Error('ENOSPC: no space left'), {code: 'ENOSPC', errno: -28});
+            yield chunk;
+          }
+        },
+      };
+    }
+
+    it('gives the place of files that no attempt holds to those that one needs, the least recently used first', async () => {
+      const cache = await cacheOf();
+      const [held, old, left, recent, first, second] = ['a', 'b', 'c', 'd', 'e', 'f'].map(letter => blobOnDiskOf(400, letter));
+      cache.hold(held!.digest, 'j1.1.5');
+      for (const [age, {digest}] of [held!, old!, left!, recent!].entries()) {
+        const path = join(dir, ...(age === 2 ? ['partial'] : []), digest);
+        await writeFile(path, 'abcd'[age]!.repeat(100));
+        await utimes(path, 1000 + age, 1000 + age);
+      }
+      await cache.fetch(first!, never);
+      expect(await readdir(join(dir, 'partial'))).toEqual([left!.digest]);
+      expect(await cache.has(old!.digest, 100, true)).toBe(false);
+      cache.hold(first!.digest, 'j1.1.5');
+      await Promise.all(['g', 'h'].map(letter => cache.fetch(blobOnDiskOf(400, letter), never)));
+      expect(await readdir(join(dir, 'partial'))).toEqual([]);
+      expect(await cache.has(recent!.digest, 100, true)).toBe(false);
+      expect(await cache.has(held!.digest, 100, true)).toBe(true);
+      expect(await cache.has(first!.digest, 100, true)).toBe(true);
+      await cache.fetch(second!, never);
+    });
+
+    it('says so when attempts hold all that is there', async () => {
+      const cache = await cacheOf();
+      const held = blobOnDiskOf(150, 'a');
+      cache.hold(held.digest, 'j1.1.5');
+      await cache.fetch(held, never);
+      await expect(cache.fetch(blobOnDiskOf(150, 'b'), never)).rejects.toThrow('ENOSPC');
+      expect(await cache.has(held.digest, 100, true)).toBe(true);
+    });
   });
 
   it('takes over a file of this node', async () => {

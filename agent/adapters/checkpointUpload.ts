@@ -47,13 +47,13 @@ export class CheckpointUploads implements Uploads {
   }
 
   async add(plan: GenerationPlan, folder: string, upload: Upload): Promise<void> {
-    const attempt = this.attemptOf(plan, () => new UploadQueue(folder));
+    const attempt = this.attemptOf(plan, () => new UploadQueue(folder, this.deps.log));
     await attempt.queue.add(upload);
     this.work(plan, attempt);
   }
 
   async resume(plan: GenerationPlan, folder: string): Promise<void> {
-    const queue = await UploadQueue.recover(folder);
+    const queue = await UploadQueue.recover(folder, this.deps.log);
     this.work(
       plan,
       this.attemptOf(plan, () => queue),

@@ -35,6 +35,8 @@ export class PlanStaging implements Staging {
     try {
       await this.fetchDataset(plan, progress, signal);
       const resumeDir = plan.startFrom === null ? null : await this.fetchCheckpoint(plan, plan.startFrom, folder, progress, signal);
+      // All that the attempt needs is held by now. Where nothing had to be fetched, nothing has made room for what its ranks will write.
+      await this.deps.cache.makeRoom();
       return {indexPath: this.deps.cache.pathOf(plan.datasetIndexDigest), shardsDir: this.deps.cache.dir, resumeDir};
     } catch (error) {
       signal.throwIfAborted();
@@ -53,8 +55,8 @@ export class PlanStaging implements Staging {
     const shards = Object.values(index.splits).flatMap(split => split.shards);
     const totalBytes = shards.reduce((sum, shard) => sum + shard.bytes, 0);
     let done = 0;
-    await forEachOf(shards, CONCURRENT_FETCHES, async ({digest, bytes}) => {
-      await this.ensure(this.shard(digest, bytes), holder, false, signal);
+    await forEachOf(shards, CONCURRENT_FETCHES, signal, async ({digest, bytes}, unlessFailed) => {
+      await this.ensure(this.shard(digest, bytes), holder, false, unlessFailed);
       progress(`${++done} of ${shards.length} shards, ${megabytes(totalBytes)} MB in all`);
     });
   }
@@ -165,15 +167,22 @@ function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
 }
 
-/** Runs `work` on all items, at most `limit` at once; the first failure ends it. */
-async function forEachOf<T>(items: readonly T[], limit: number, work: (item: T) => Promise<void>): Promise<void> {
+/**
+ * Runs `work` on all items, at most `limit` at once. The first failure ends it: what else is under way is aborted, and over before the
+ * failure is thrown, so that nothing is heard of it afterwards.
+ */
+async function forEachOf<T>(
+  items: readonly T[],
+  limit: number,
+  signal: AbortSignal,
+  work: (item: T, unlessFailed: AbortSignal) => Promise<void>,
+): Promise<void> {
   const remaining = [...items].reverse();
+  const failed = new AbortController();
+  const unlessFailed = AbortSignal.any([signal, failed.signal]);
   const worker = async (): Promise<void> => {
-    for (let item = remaining.pop(); item !== undefined; item = remaining.pop()) await work(item);
+    for (let item = remaining.pop(); item !== undefined && !unlessFailed.aborted; item = remaining.pop()) await work(item, unlessFailed);
   };
-  try {
-    await Promise.all(Array.from({length: limit}, worker));
-  } finally {
-    remaining.length = 0;
-  }
+  await Promise.all(Array.from({length: limit}, () => worker().catch(error => failed.abort(error))));
+  unlessFailed.throwIfAborted();
 }

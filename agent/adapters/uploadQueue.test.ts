@@ -2,6 +2,7 @@ import {mkdir, mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
+import {silentLog} from '../../shared/log.js';
 import type {Upload} from '../ports.js';
 import {UploadQueue} from './uploadQueue.js';
 
@@ -28,12 +29,19 @@ async function checkpoint(step: number, letter: string, content = 'weights'): Pr
   return {kind: 'checkpoint', dir, manifest: {step, cursor: {epoch: 1, offset: step}, files}};
 }
 
+/** A folder is in the record's place. */
+async function cannotBeRemoved(name: string): Promise<void> {
+  const record = join(folder, 'uploads', name);
+  await rm(record);
+  await mkdir(record);
+}
+
 const names = (queue: UploadQueue): string[] =>
   queue.items.map(({upload}) => (upload.kind === 'artifact' ? upload.path : `step ${upload.manifest.step}`));
 
 describe('the queue of uploads', () => {
   it('keeps files as they were when they were announced', async () => {
-    const queue = new UploadQueue(folder);
+    const queue = new UploadQueue(folder, silentLog);
     const best = await artifact('weights/best.safetensors', 'first', 'a');
     await queue.add(best);
     await artifact('weights/best.safetensors', 'second', 'b');
@@ -41,13 +49,13 @@ describe('the queue of uploads', () => {
     const large = await checkpoint(10, 'c', 'x'.repeat(2_000_000));
     await queue.add(large);
     if (large.kind === 'checkpoint') await rm(large.dir, {recursive: true});
-    const again = await UploadQueue.recover(folder);
+    const again = await UploadQueue.recover(folder, silentLog);
     expect(names(again)).toEqual(['weights/best.safetensors', 'step 10']);
     expect((await readFile(again.pathOf({name: '', bytes: 0, sha256: shaOf('c')}))).length).toBe(2_000_000);
   });
 
   it('clears away what is settled, but not what another upload needs', async () => {
-    const queue = new UploadQueue(folder);
+    const queue = new UploadQueue(folder, silentLog);
     await queue.add(await checkpoint(10, 'a'));
     await queue.add(await artifact('weights/last.safetensors', 'weights', 'a'));
     await queue.remove(queue.items[0]!);
@@ -55,11 +63,11 @@ describe('the queue of uploads', () => {
     expect(await readdir(join(folder, 'checkpoints'))).toEqual([]);
     await queue.remove(queue.items[0]!);
     expect(await readdir(join(folder, 'uploads', 'files'))).toEqual([]);
-    expect(names(await UploadQueue.recover(folder))).toEqual([]);
+    expect(names(await UploadQueue.recover(folder, silentLog))).toEqual([]);
   });
 
   it('lets a newer version of an artifact overtake one that waits, never the one under way', async () => {
-    const queue = new UploadQueue(folder);
+    const queue = new UploadQueue(folder, silentLog);
     for (const [letter, content] of [
       ['a', '1'],
       ['b', '2'],
@@ -69,20 +77,32 @@ describe('the queue of uploads', () => {
     expect(queue.items.map(({upload}) => upload.kind === 'artifact' && upload.file.sha256)).toEqual([shaOf('a'), shaOf('c')]);
   });
 
+  it('queues an upload once, also when the one that it overtakes cannot be cleared away', async () => {
+    const queue = new UploadQueue(folder, silentLog);
+    for (const [letter, content] of [
+      ['a', '1'],
+      ['b', '2'],
+    ] as const)
+      await queue.add(await artifact('results.csv', content, letter));
+    await cannotBeRemoved(queue.items[1]!.name);
+    await queue.add(await artifact('results.csv', '3', 'c'));
+    expect(queue.items.map(({upload}) => upload.kind === 'artifact' && upload.file.sha256)).toEqual([shaOf('a'), shaOf('c')]);
+  });
+
   it('does not let checkpoints pile up behind a slow link', async () => {
-    const queue = new UploadQueue(folder);
+    const queue = new UploadQueue(folder, silentLog);
     for (let step = 1; step <= 12; step++) await queue.add(await checkpoint(step, step.toString(16)));
     expect(names(queue)).toEqual(['step 1', ...[5, 6, 7, 8, 9, 10, 11, 12].map(step => `step ${step}`)]);
   });
 
   it.each(['../../etc/passwd', '/etc/passwd', 'weights/../../id'])('takes no file from outside of its folder: %s', async path => {
     const file = {name: path, bytes: 1, sha256: shaOf('a')};
-    await expect(new UploadQueue(folder).add({kind: 'artifact', path, file})).rejects.toThrow('outside of its folder');
+    await expect(new UploadQueue(folder, silentLog).add({kind: 'artifact', path, file})).rejects.toThrow('outside of its folder');
     const elsewhere: Upload = {
       kind: 'checkpoint',
       dir: '/etc',
       manifest: {step: 1, cursor: {epoch: 1, offset: 0}, files: [{...file, name: 'passwd'}]},
     };
-    await expect(new UploadQueue(folder).add(elsewhere)).rejects.toThrow('outside of its folder');
+    await expect(new UploadQueue(folder, silentLog).add(elsewhere)).rejects.toThrow('outside of its folder');
   });
 });

@@ -2,6 +2,7 @@ import {mkdir, readdir, readFile, rm, stat} from 'node:fs/promises';
 import {join, sep} from 'node:path';
 import {z} from 'zod';
 import {checkpointManifestSchema, type FileDigest, fileDigestSchema, isSafeRelativePath} from '../../shared/checkpoint.js';
+import type {Log} from '../../shared/log.js';
 import type {Upload} from '../ports.js';
 import {copyWhole, linkOrCopy, writeDurably} from './durableFiles.js';
 
@@ -32,10 +33,13 @@ export class UploadQueue {
   private nextNumber = 1;
   private lastChange: Promise<void> = Promise.resolve();
 
-  constructor(private readonly folder: string) {}
+  constructor(
+    private readonly folder: string,
+    private readonly log: Log,
+  ) {}
 
-  static async recover(folder: string): Promise<UploadQueue> {
-    const queue = new UploadQueue(folder);
+  static async recover(folder: string, log: Log): Promise<UploadQueue> {
+    const queue = new UploadQueue(folder, log);
     const names = (await readdir(queue.dir).catch(() => [])).filter(name => /^\d{8}\.json$/.test(name)).sort();
     for (const name of names) {
       const upload: Upload = uploadSchema.parse(JSON.parse(await readFile(join(queue.dir, name), 'utf8')));
@@ -54,7 +58,10 @@ export class UploadQueue {
     return join(this.dir, 'files', file.sha256);
   }
 
-  /** Takes an upload off the queue, with its files unless another one needs them. */
+  /**
+   * Takes an upload off the queue, with its files unless another one needs them. Files that cannot be removed now are no reason to hold up
+   * the others: they go with the attempt's folder.
+   */
   remove(item: QueuedUpload): Promise<void> {
     return this.inTurn(() => this.removeNow(item));
   }
@@ -80,6 +87,12 @@ export class UploadQueue {
     const index = this.items.indexOf(item);
     if (index < 0) return;
     this.items.splice(index, 1);
+    await this.removeFilesOf(item).catch(error => {
+      this.log.warn('the files of an upload that is settled could not be removed', {folder: this.folder, upload: item.name, error});
+    });
+  }
+
+  private async removeFilesOf(item: QueuedUpload): Promise<void> {
     await rm(join(this.dir, item.name), {force: true});
     const needed = new Set(this.items.flatMap(({upload}) => filesOf(upload).map(file => file.sha256)));
     for (const file of filesOf(item.upload)) if (!needed.has(file.sha256)) await rm(this.pathOf(file), {force: true});

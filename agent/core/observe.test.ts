@@ -1,5 +1,6 @@
 import {describe, expect, it} from 'vitest';
 import type {GenerationPlan} from '../../shared/attemptPlan.js';
+import {endReason} from '../../shared/endReason.js';
 import {checkpointPolicySchema} from '../../shared/jobSpec.js';
 import {trainArgumentsSchema} from '../../shared/trainArguments.js';
 import type {TrainerEvent} from '../../shared/trainerContract.js';
@@ -105,6 +106,15 @@ describe('what an agent tells of an attempt', () => {
   ])('explains %s', (_, facts, code, message) => {
     const rank = attemptAfter(...started, ...facts).ranks[0]!;
     expect(rank).toMatchObject({state: 'exited', reason: {code, message}});
+  });
+
+  it('never changes once staging is over: what is still heard of it came late', () => {
+    const files = {indexPath: '/i', shardsDir: '/s', resumeDir: null};
+    const failed = attemptAfter({kind: 'stagingFailed', reason: endReason('io_error', 'the disk is full')});
+    expect(observe(failed, {kind: 'stagingProgress', message: '3 of 4 shards'})).toEqual(failed);
+    expect(observe(failed, {kind: 'staged', files})).toEqual(failed);
+    const ready = attemptAfter({kind: 'staged', files});
+    expect(observe(ready, {kind: 'stagingProgress', message: '3 of 4 shards'})).toEqual(ready);
   });
 
   it('never changes once a rank has exited', () => {

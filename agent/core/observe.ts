@@ -31,13 +31,13 @@ export function newAttempt(plan: GenerationPlan): LocalAttempt {
   return {plan, stage: {phase: 'fetching', message: 'starting'}, ranks: [], pendingUploads: 0, forgetting: false};
 }
 
-/** The attempt after a fact. A fact about a rank that has exited changes nothing: what is final stays (L8). */
+/** The attempt after a fact. Of a staging that is over, and of a rank that has exited, no fact changes anything: what is final stays (L8). */
 export function observe(attempt: LocalAttempt, fact: Fact): LocalAttempt {
   switch (fact.kind) {
     case 'stagingProgress':
-      return {...attempt, stage: {phase: 'fetching', message: fact.message}};
+      return attempt.stage.phase === 'fetching' ? {...attempt, stage: {phase: 'fetching', message: fact.message}} : attempt;
     case 'staged':
-      return {...attempt, stage: {phase: 'ready', files: fact.files}};
+      return attempt.stage.phase === 'fetching' ? {...attempt, stage: {phase: 'ready', files: fact.files}} : attempt;
     case 'stagingFailed':
       return {...attempt, stage: {phase: 'failed', reason: fact.reason}};
     case 'launching':

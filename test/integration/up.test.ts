@@ -1,4 +1,4 @@
-import {existsSync, readFileSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync} from 'node:fs';
 import * as path from 'node:path';
 import {afterAll, beforeAll, describe, expect, it} from 'vitest';
 import {NodeState} from '../../shared/gen/tenfold/v1/cluster.js';
@@ -32,6 +32,18 @@ describe('tenfold up', () => {
     await waitUntil(`the ${part} was started again`, () => pidOf() !== killed);
     await waitUntil('all nodes are ready again', async () => (await readyNodes()) === 2);
     expect((await cluster.cli('ps')).code).toBe(0);
+  });
+
+  it('goes on while it cannot write down what runs', async () => {
+    const file = path.join(cluster.folder, 'data/up.json');
+    const {pid} = cluster.status().agents[0]!;
+    rmSync(file);
+    mkdirSync(file);
+    await killAndWait(pid);
+    await waitUntil('it could not be written', () => cluster.logs().includes('up.json cannot be written'));
+    rmdirSync(file);
+    await waitUntil('it is written', () => existsSync(file) && cluster.status().agents[0]!.pid !== pid);
+    await waitUntil('all nodes are ready again', async () => (await readyNodes()) === 2);
   });
 
   it('does not start twice on one folder', async () => {

@@ -33,6 +33,10 @@ export interface Fault {
   readonly breakAfterBytes?: number;
   /** The call is refused. */
   readonly refuse?: Status;
+  /** Until this has come about, a fetch is not answered. */
+  readonly answerAfter?: Promise<void>;
+  /** A fetch is not answered at all. */
+  readonly hangs?: boolean;
 }
 
 const CHUNK = 1000;
@@ -54,6 +58,8 @@ export class AgentServiceDouble {
   /** Names of uploads whose last file was verified. */
   readonly committed: string[] = [];
   readonly faults: (Fault | undefined)[] = [];
+  /** Fetches that are not answered, and that their agent has not given up. */
+  hanging = 0;
   leaderGeneration = 10;
   acknowledges = true;
   /** Commits only after so many more questions. */
@@ -109,8 +115,8 @@ export class AgentServiceDouble {
     return {
       session: (requests, context) => this.session(requests, context),
       uploadCheckpoint: requests => this.upload(requests),
-      fetchShard: request => this.fetchShard(request),
-      fetchCheckpoint: request => this.fetchCheckpoint(request),
+      fetchShard: (request, context) => this.fetchShard(request, context),
+      fetchCheckpoint: (request, context) => this.fetchCheckpoint(request, context),
     };
   }
 
@@ -182,14 +188,14 @@ export class AgentServiceDouble {
     }
   }
 
-  private async *fetchShard({digest, offset}: FetchShardRequest): AsyncGenerator<{chunk: Buffer}> {
+  private async *fetchShard({digest, offset}: FetchShardRequest, {signal}: CallContext): AsyncGenerator<{chunk: Buffer}> {
     this.fetches.push(`${digest.slice(0, 8)}@${offset}`);
-    yield* this.send(this.blobs.get(digest), Number(offset), this.takeFault(digest));
+    yield* this.send(this.blobs.get(digest), Number(offset), this.takeFault(digest), signal);
   }
 
-  private async *fetchCheckpoint({fileName, offset}: FetchCheckpointRequest): AsyncGenerator<{chunk: Buffer}> {
+  private async *fetchCheckpoint({fileName, offset}: FetchCheckpointRequest, {signal}: CallContext): AsyncGenerator<{chunk: Buffer}> {
     this.fetches.push(`${fileName}@${offset}`);
-    yield* this.send(this.checkpointFiles.get(fileName), Number(offset), this.takeFault());
+    yield* this.send(this.checkpointFiles.get(fileName), Number(offset), this.takeFault(), signal);
   }
 
   private takeFault(digest?: string): Fault | undefined {
@@ -197,7 +203,19 @@ export class AgentServiceDouble {
     return index < 0 ? undefined : this.faults.splice(index, 1)[0];
   }
 
-  private async *send(content: Buffer | undefined, offset: number, fault: Fault | undefined): AsyncGenerator<{chunk: Buffer}> {
+  private async *send(
+    content: Buffer | undefined,
+    offset: number,
+    fault: Fault | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<{chunk: Buffer}> {
+    await fault?.answerAfter;
+    if (fault?.hangs === true) {
+      this.hanging++;
+      await new Promise(resolve => signal.addEventListener('abort', resolve));
+      this.hanging--;
+      return;
+    }
     if (fault?.refuse !== undefined) throw new ServerError(fault.refuse, 'refused by the test');
     if (content === undefined) throw new ServerError(Status.NOT_FOUND, 'there is no such file');
     for (let at = offset; at < content.length; at += CHUNK) {

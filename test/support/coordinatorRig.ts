@@ -21,6 +21,7 @@ import type {JobRecord} from '../../shared/job.js';
 import {parseJobSpec} from '../../shared/jobSpec.js';
 import {type Log, silentLog} from '../../shared/log.js';
 import {GivenLeadership} from './leadership.js';
+import {RecordingLog} from './recordingLog.js';
 
 /** The rooms of a coordinator put together over a given store, without gRPC and without processes; leadership is the test's to give. */
 export class CoordinatorRig {
@@ -33,6 +34,7 @@ export class CoordinatorRig {
   readonly checkpoints: Checkpoints;
   readonly uploads: Uploads;
   readonly sessions: Sessions;
+  readonly log = new RecordingLog();
   readonly abort = new AbortController();
   private readonly running: Promise<void>[] = [];
 
@@ -41,8 +43,7 @@ export class CoordinatorRig {
     readonly store: KeyValueStore,
     private readonly clock: Clock,
   ) {
-    const log = silentLog;
-    const {keys, leadership} = this;
+    const {keys, leadership, log} = this;
     this.state = new ClusterState({store, keys, clock, log});
     this.fenced = new FencedStore(store, leadership, this.state);
     this.journal = new Journal({files: new DirectoryJournalFiles(folder), leadership, clock});

@@ -12,6 +12,8 @@ export interface ChildPlan {
   readonly logFile: string;
   /** It ended unasked and was started again. */
   readonly onRestart: (how: string, pid: number) => void;
+  /** It ended unasked and cannot be started again for now; told once, until it can. */
+  readonly onRestartFailed: (how: string, error: Error) => void;
 }
 
 /** Alive for so long, a child counts as well, and its next end as a new trouble. */
@@ -79,12 +81,26 @@ export class Child {
       await Promise.race([goneOf(this.process), stopped]);
       if (signal.aborted) return;
       if (systemClock.monotonic() - startedAt > WELL_AFTER_MS) backoff.reset();
-      const how = howItEnded(this.process);
+      await this.restart(backoff);
+      if (signal.aborted) return;
+    }
+  }
+
+  /** Tries until it is started again, or is no longer wanted: a machine that is out of memory or of files for a while ends nothing else. */
+  private async restart(backoff: Backoff): Promise<void> {
+    const {signal} = this.stopping;
+    const how = howItEnded(this.process);
+    for (let failures = 0; ; failures++) {
       await backoff.wait(signal);
       if (signal.aborted) return;
-      this.process = await launch(this.plan);
-      this.plan.onRestart(how, this.pid);
+      try {
+        this.process = await launch(this.plan);
+        break;
+      } catch (error) {
+        if (failures === 0) this.plan.onRestartFailed(how, error as Error);
+      }
     }
+    this.plan.onRestart(how, this.pid);
   }
 }
 

@@ -57,6 +57,7 @@ class Up {
   private refresh: NodeJS.Timeout | undefined;
   private isReady = false;
   private written = '';
+  private statusIsStale = false;
   private readonly killAll = (): void => {
     for (const child of [...this.agents, this.coordinator]) child?.kill();
   };
@@ -76,7 +77,7 @@ class Up {
     this.coordinator = await this.startChild('coordinator', 'coordinator', this.coordinatorFlags());
     this.agents = await Promise.all(shares.map(share => this.startChild(share.nodeId, 'agent', this.agentFlags(share))));
     this.noteStatus();
-    this.refresh = setInterval(() => this.noteStatus(), 500);
+    this.refresh = setInterval(() => this.refreshStatus(), 500);
     writeJson(upRecordPath(this.folders), {address: this.address, pid: process.pid, dataDir: this.config.dataDir});
     const nodes = await this.untilReady(shares.length);
     if (this.cli.signal.aborted) return;
@@ -112,8 +113,11 @@ class Up {
       env: withoutTls(this.cli.around.env),
       logFile: path.join(this.logs, `${name}.log`),
       onRestart: (how, pid) => {
-        this.noteStatus();
+        this.refreshStatus();
         this.cli.note(`${this.cli.errStyle.wait(`${name} ended (${how})`)} and was started again, pid ${pid}`);
+      },
+      onRestartFailed: (how, error) => {
+        this.cli.note(`${this.cli.errStyle.wait(`${name} ended (${how})`)} and cannot be started again (${error.message}); trying on`);
       },
     });
   }
@@ -170,6 +174,18 @@ class Up {
       EXIT.failed,
       [`not everything came up within ${READY_WITHIN_MS / 1000} s; the logs end with`, ...ends].join('\n  '),
     );
+  }
+
+  /** A disk that takes nothing for a while ends nothing that runs: the next look writes what has changed. */
+  private refreshStatus(): void {
+    try {
+      this.noteStatus();
+      this.statusIsStale = false;
+    } catch (error) {
+      if (!this.statusIsStale)
+        this.cli.note(`${upStatusPath(this.config.dataDir)} cannot be written (${(error as Error).message}); trying on`);
+      this.statusIsStale = true;
+    }
   }
 
   private noteStatus(): void {

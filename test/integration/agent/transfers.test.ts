@@ -3,7 +3,7 @@ import {mkdir, mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {Status} from 'nice-grpc';
-import {afterEach, beforeEach, describe, expect, it} from 'vitest';
+import {afterAll, afterEach, beforeEach, describe, expect, it} from 'vitest';
 import {BlobCache} from '../../../agent/adapters/blobCache.js';
 import {CheckpointUploads} from '../../../agent/adapters/checkpointUpload.js';
 import {PlanStaging} from '../../../agent/adapters/planStaging.js';
@@ -16,8 +16,10 @@ import type {AgentServiceClient} from '../../../shared/gen/tenfold/v1/agent.js';
 import {silentLog} from '../../../shared/log.js';
 import {AgentServiceDouble} from '../../support/agentServiceDouble.js';
 import {planFor} from '../../support/plans.js';
+import {smallDisk} from '../../support/smallDisk.js';
 import {waitUntil} from '../../support/waitUntil.js';
 
+const disk = smallDisk(4096);
 let folder: string;
 let coordinator: AgentServiceDouble;
 let client: AgentServiceClient;
@@ -39,6 +41,8 @@ afterEach(async () => {
   await rm(folder, {recursive: true, force: true});
 });
 
+afterAll(() => disk?.remove());
+
 const attemptFolder = (): string => join(folder, 'attempt');
 const digestOf = (name: string, content: Buffer): FileDigest => ({
   name,
@@ -57,8 +61,12 @@ describe('staging', () => {
     plan = planFor(['a'], {datasetIndexDigest: coordinator.addBlob(Buffer.from(JSON.stringify(index)))});
   });
 
-  const stage = (which: GenerationPlan, signal = new AbortController().signal): Promise<StagedFiles> =>
-    new PlanStaging({client, cache, clock: systemClock, log: silentLog}).stage(which, attemptFolder(), () => {}, signal);
+  const stage = (
+    which: GenerationPlan,
+    signal = new AbortController().signal,
+    progress: (message: string) => void = () => {},
+  ): Promise<StagedFiles> =>
+    new PlanStaging({client, cache, clock: systemClock, log: silentLog}).stage(which, attemptFolder(), progress, signal);
 
   function checkpointOf(content: Buffer): CheckpointRecord {
     coordinator.checkpointFiles.set('model.safetensors', content);
@@ -108,6 +116,72 @@ describe('staging', () => {
     coordinator.blobs.set(digestOf('', val).sha256, randomBytes(2500));
     await expect(stage(plan)).rejects.toMatchObject({
       reason: {code: 'staging_failed', message: expect.stringContaining('was fetched, but is')},
+    });
+  });
+
+  it('leaves nothing under way when it fails', async () => {
+    const answerAfter = waitUntil('the other shard is asked for', () => coordinator.hanging === 1);
+    coordinator.faults.push({digest: digestOf('', train).sha256, hangs: true});
+    coordinator.faults.push({digest: digestOf('', val).sha256, answerAfter, refuse: Status.NOT_FOUND});
+    await expect(stage(plan)).rejects.toMatchObject({reason: {code: 'staging_failed', message: 'refused by the test'}});
+    await waitUntil('the other fetch is given up', () => coordinator.hanging === 0, 10_000);
+  });
+
+  it('ends at once, too, when another attempt is fetching the same shard', async () => {
+    coordinator.faults.push({digest: digestOf('', train).sha256, hangs: true});
+    const [first, second] = [new AbortController(), new AbortController()];
+    const others = stage(plan, first.signal);
+    others.catch(() => {});
+    await waitUntil('the shard is asked for', () => coordinator.hanging === 1);
+    let told = '';
+    const staging = stage({...plan, attempt: 2}, second.signal, message => {
+      told = message;
+    });
+    await waitUntil('the other shard is there', () => told.startsWith('1 of 2'));
+    second.abort(new Error('no longer wanted'));
+    await expect(staging).rejects.toThrow('no longer wanted');
+    expect(coordinator.hanging).toBe(1);
+    first.abort(new Error('no longer wanted'));
+    await expect(others).rejects.toThrow('no longer wanted');
+  });
+
+  describe.skipIf(disk === undefined)('on a disk that is full of what earlier attempts needed', () => {
+    async function emptyCache(): Promise<BlobCache> {
+      const dir = join(disk!.path, 'cache');
+      await rm(dir, {recursive: true, force: true});
+      return BlobCache.open({dir, maxBytes: 1e9, clock: systemClock, log: silentLog});
+    }
+
+    async function leave(small: BlobCache, bytes: number): Promise<string> {
+      const old = randomBytes(bytes);
+      const {sha256} = digestOf('', old);
+      await writeFile(small.pathOf(sha256), old);
+      return sha256;
+    }
+
+    async function stageShards(small: BlobCache, ...shards: readonly Buffer[]): Promise<boolean[]> {
+      const listed = shards.map(content => ({digest: coordinator.addBlob(content), bytes: content.length, samples: 1}));
+      const index = {version: 1, names: ['red'], splits: {train: {samples: shards.length, shards: listed}}};
+      const datasetIndexDigest = coordinator.addBlob(Buffer.from(JSON.stringify(index)));
+      const staging = new PlanStaging({client, cache: small, clock: systemClock, log: silentLog});
+      await staging.stage({...plan, datasetIndexDigest}, attemptFolder(), () => {}, new AbortController().signal);
+      return Promise.all(listed.map(({digest, bytes}) => small.has(digest, bytes, true)));
+    }
+
+    it('has room for what it fetches', async () => {
+      const small = await emptyCache();
+      const old = await leave(small, 3_900_000);
+      expect(await stageShards(small, randomBytes(300_000), randomBytes(400_000))).toEqual([true, true]);
+      expect(await small.has(old, undefined, false)).toBe(false);
+    });
+
+    it('leaves room for what ranks write, also where all that they need is here', async () => {
+      const small = await emptyCache();
+      const shard = randomBytes(300_000);
+      await stageShards(small, shard);
+      const old = await leave(small, 3_700_000);
+      expect(await stageShards(small, shard)).toEqual([true]);
+      expect(await small.has(old, undefined, false)).toBe(false);
     });
   });
 
@@ -174,7 +248,7 @@ describe('uploads', () => {
     expect(coordinator.committed).toEqual(['step 10', 'results.csv']);
     expect(model.equals(coordinator.received.get('part-10-0@10')!)).toBe(true);
     const left = async (): Promise<string[]> => (await readdir(attemptFolder(), {recursive: true})).sort();
-    await waitUntil('the rest is cleared away', async () => !(await left()).includes('uploads/00000002.json'));
+    await waitUntil('the rest is cleared away', async () => !(await left()).some(name => /^uploads\/(0|files\/)/.test(name)));
     expect(await left()).toEqual(['checkpoints', 'run', 'run/results.csv', 'uploads', 'uploads/files']);
     expect(await cache.has(digestOf('', model).sha256, model.length, true)).toBe(true);
   });
@@ -239,6 +313,18 @@ describe('uploads', () => {
       await waitUntil('nothing is left on disk', async () => (await readdir(join(attemptFolder(), 'uploads', 'files'))).length === 0);
     },
   );
+
+  it('go on when one that is through cannot be cleared away', async () => {
+    await coordinator.kill();
+    await add(await checkpoint(10, randomBytes(100)));
+    await add(await artifact('results.csv', Buffer.from('x')));
+    const record = join(attemptFolder(), 'uploads', '00000001.json');
+    await rm(record);
+    await mkdir(record);
+    await coordinator.start();
+    await settled();
+    expect(coordinator.committed).toEqual(['step 10', 'results.csv']);
+  });
 
   it('pass over a file that is not what the trainer said', async () => {
     const lying = await checkpoint(10, randomBytes(2_000_000));
