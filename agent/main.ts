@@ -117,8 +117,6 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal, log: Lo
 }
 
 function logOf({logLevel, logFormat}: AgentConfig): Log {
-  // A log file on a full disk loses lines. Unheard, the error would end the agent, and its ranks with it.
-  process.stderr.on('error', () => {});
   return createLog({level: logLevel, format: logFormat, component: 'agent'});
 }
 

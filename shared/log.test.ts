@@ -1,3 +1,4 @@
+import {createWriteStream} from 'node:fs';
 import {PassThrough} from 'node:stream';
 import {expect, it} from 'vitest';
 import {createLog, errorChain, type LogConfig} from './log.js';
@@ -32,6 +33,15 @@ it('writes one JSON object a line for collectors', () => {
   const {timestamp, ...rest} = JSON.parse(lines()[0]!);
   expect(Date.parse(timestamp)).toBeGreaterThan(0);
   expect(rest).toEqual({level: 'info', component: 'agent', message: 'placed', attempt: 2});
+});
+
+it('loses what cannot be written, and lets the process go on', async () => {
+  const stream = createWriteStream('/dev/full');
+  const log = createLog({component: 'up', level: 'info', format: 'text', stream});
+  const failed = new Promise<void>(resolve => stream.once('close', resolve)); // an error that nobody hears would fail this run
+  log.info('one');
+  await failed;
+  log.info('another');
 });
 
 it('tells with an error where it came from', () => {

@@ -23,8 +23,13 @@ export interface LogConfig {
   readonly stream?: NodeJS.WritableStream;
 }
 
-/** A log on stderr: stdout is for data alone. */
+/**
+ * A log on stderr: stdout is for data alone. Lines that cannot be written, on a full disk say, are lost: nobody's to hear, the error would end
+ * the process, and an agent's ranks with it.
+ */
 export function createLog(config: LogConfig): Log {
+  const out = config.stream ?? process.stderr;
+  if (!out.listeners('error').includes(goOn)) out.on('error', goOn);
   const {combine, timestamp, json, printf} = winston.format;
   const rendering = config.format === 'json' ? json() : printf(info => textLine(info));
   const transport = config.stream
@@ -38,6 +43,8 @@ export function createLog(config: LogConfig): Log {
   });
   return logOf(logger, {component: config.component});
 }
+
+const goOn = (): void => {};
 
 /** Says nothing: for tests. */
 export const silentLog: Log = {
