@@ -11,6 +11,11 @@ import {takeOpenSnapshot} from './takeSnapshot.js';
 
 /** Longer than any heartbeat that an agent can be given (a minute). A broken link is mostly noticed within seconds, by gRPC's keepalive. */
 const SILENT_MS = 65_000;
+/**
+ * For how long a disk may take nothing before the session ends: reports wait behind events, and what is not heard is not known. Shorter than
+ * the 5 s after which an agent takes a conversation for one that went well: it shall come again less and less often.
+ */
+const DISK_PATIENCE_MS = 3000;
 
 /**
  * One agent's session. What it hears goes to `Sessions` (reports) and to the journal (events, one batch after the other, so that a slow disk
@@ -128,7 +133,10 @@ export class AgentSession {
     this.bell.ring();
   }
 
-  /** While nobody leads (the store is away), or the disk takes nothing, events wait here and, behind them, in the agent's outbox. */
+  /**
+   * While nobody leads (the store is away), events wait here and, behind them, in the agent's outbox. So they do for a moment while the disk
+   * takes nothing; for longer, this session would keep back what the node's other jobs report.
+   */
   private async append(events: readonly OutboxEvent[]): Promise<void> {
     const {journal, leadership, clock, log} = this.sessions.parts;
     const backoff = new Backoff(clock);
@@ -140,7 +148,8 @@ export class AgentSession {
         return await journal.append(this.hello.identity.nodeId, this.hello.outboxId, events);
       } catch (error) {
         if (isOfDisk(error)) {
-          const level = backoff.isFirst ? 'error' : 'debug';
+          if (backoff.elapsedMs >= DISK_PATIENCE_MS) throw error;
+          const level = backoff.isFirst ? 'warn' : 'debug';
           log[level]('events cannot be written to the journal; trying again', {node: this.hello.identity.nodeId, error});
           await backoff.wait(this.signal);
         } else if (!(error instanceof DomainError) || error.problem.kind !== 'unavailable') throw error;

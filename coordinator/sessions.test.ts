@@ -1,6 +1,7 @@
 import {mkdir, rmdir} from 'node:fs/promises';
 import {join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
+import type {GenerationPlan} from '../shared/attemptPlan.js';
 import {endReason} from '../shared/endReason.js';
 import type {OutboxEvent} from '../shared/event.js';
 import type {JobRecord} from '../shared/job.js';
@@ -164,19 +165,37 @@ describe('a session', () => {
     expect(await journaled()).toEqual([1, 2, 3]);
   });
 
-  it('goes on while the disk takes no events: they wait', async () => {
+  /** An agent whose events wait for a disk that takes none, and the folder that stands in their way. */
+  async function waitingForDisk(): Promise<{agent: ScriptedAgent; obstacle: string; plan: GenerationPlan}> {
     rig.startLoop();
     const agent = connect('node-a');
     await rig.addJob('j1');
-    const {generation} = await agent.plan();
-    const journalFile = join(rig.folder, 'jobs', 'j1', 'events.ndjson');
-    await mkdir(journalFile, {recursive: true});
-    agent.sendEvents([log(1, generation)]);
-    await eventually(() => rig.log.at('error')).toEqual(['events cannot be written to the journal; trying again']);
-    await rmdir(journalFile);
+    const plan = await agent.plan();
+    const obstacle = join(rig.folder, 'jobs', 'j1', 'events.ndjson');
+    await mkdir(obstacle, {recursive: true});
+    agent.sendEvents([log(1, plan.generation)]);
+    await eventually(() => rig.log.at('warn')).toEqual(['events cannot be written to the journal; trying again']);
+    return {agent, obstacle, plan};
+  }
+
+  it('goes on when the disk takes no events for a moment: they wait', async () => {
+    const {agent, obstacle} = await waitingForDisk();
+    await rmdir(obstacle);
     await eventually(() => agent.acknowledged).toBe(1);
     expect(agent.failure).toBeUndefined();
     expect(await journaled()).toEqual([1]);
+  });
+
+  it('ends when the disk takes no events for longer: the next one begins with the report that waited behind them', async () => {
+    const {agent, plan} = await waitingForDisk();
+    const running = {...IDLE, attempts: [observed(plan, 'node-a', {state: 'running', pid: 1})]};
+    agent.report(running);
+    clock.pass(3000);
+    await agent.ended;
+    expect(failureOf(agent)).toBe('opening the journal of j1');
+    expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: false, report: IDLE});
+    connect('node-a', {report: running});
+    await eventually(() => rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: true, report: running});
   });
 
   it('is refused where another leads, and ends when another takes over', async () => {
