@@ -60,6 +60,20 @@ it('says why it stays offline: whenever that changes, and once a minute', async 
   expect(tries).toBeGreaterThan(100);
 });
 
+it('says that it is connected again after refusals that were all alike, and that a link broke by what refused it before', async () => {
+  const REFUSALS = 5;
+  await talk(async function* () {
+    if (tries > REFUSALS) yield welcome;
+    throw new Error('this coordinator does not lead now');
+  }, REFUSALS + 1);
+  const said = log.lines.filter(({level}) => level !== 'debug').map(({message}) => message);
+  expect(said).toEqual([
+    'there is no link to the coordinator',
+    'connected to the coordinator',
+    'the link to the coordinator broke; what runs goes on',
+  ]);
+});
+
 describe('a coordinator that welcomes it and then fails', () => {
   it('is asked less and less often, and told of once a minute, when it never gets further', async () => {
     await talk(async function* () {

@@ -180,7 +180,7 @@ interface Outcome {
 class LinkNews {
   private last = '';
   private saidAt = 0;
-  private isNews = true;
+  private backIsNews = true;
 
   constructor(
     private readonly clock: Clock,
@@ -188,18 +188,19 @@ class LinkNews {
   ) {}
 
   broke({wasWelcome, error}: Outcome, failures: number): void {
-    const why = errorChain(error);
-    const now = this.clock.monotonic();
-    this.isNews = failures === 1 || why !== this.last || now - this.saidAt >= REMINDER_MS;
     const message = wasWelcome ? 'the link to the coordinator broke; what runs goes on' : 'there is no link to the coordinator';
-    this.log[this.isNews ? 'warn' : 'debug'](message, {failures, error});
-    if (this.isNews) this.saidAt = now;
-    this.last = why;
+    const what = `${message}: ${errorChain(error)}`;
+    const now = this.clock.monotonic();
+    const isNews = failures === 1 || what !== this.last || now - this.saidAt >= REMINDER_MS;
+    this.log[isNews ? 'warn' : 'debug'](message, {failures, error});
+    if (isNews) this.saidAt = now;
+    this.last = what;
+    this.backIsNews = isNews || !wasWelcome;
   }
 
-  /** As much of news as the failure before it was. */
+  /** News after each time that there was no link; after a link that broke, as much as its end was. */
   connected(fields: LogFields): void {
-    this.log[this.isNews ? 'info' : 'debug']('connected to the coordinator', fields);
+    this.log[this.backIsNews ? 'info' : 'debug']('connected to the coordinator', fields);
   }
 }
 
