@@ -1,6 +1,10 @@
 import {describe, expect, it} from 'vitest';
 import {z} from 'zod';
 import {DomainError} from '../../shared/errors.js';
+import {AgentServiceDefinition} from '../../shared/gen/tenfold/v1/agent.js';
+import {ClusterServiceDefinition} from '../../shared/gen/tenfold/v1/cluster.js';
+import {DatasetServiceDefinition} from '../../shared/gen/tenfold/v1/dataset.js';
+import {JobServiceDefinition} from '../../shared/gen/tenfold/v1/job.js';
 import {GivenLeadership} from '../../test/support/leadership.js';
 import {answeredByLeader} from './answeredByLeader.js';
 import {merge} from './merge.js';
@@ -74,8 +78,9 @@ describe('pages', () => {
 });
 
 describe('a call', () => {
-  async function answer(leadership: GivenLeadership): Promise<string> {
+  async function answer(leadership: GivenLeadership, path: string): Promise<string> {
     const call = {
+      method: {path},
       request: 'question',
       next: async function* () {
         yield 'answer';
@@ -85,13 +90,26 @@ describe('a call', () => {
     return (await answering.next()).value as string;
   }
 
-  it('is answered by the leader, and by anybody while nobody leads, but never beside another leader', async () => {
-    const leadership = new GivenLeadership(7);
-    expect(await answer(leadership)).toBe('answer');
-    leadership.give(undefined);
-    expect(await answer(leadership)).toBe('answer');
+  const services = [JobServiceDefinition, ClusterServiceDefinition, DatasetServiceDefinition, AgentServiceDefinition];
+  const paths = services.flatMap(({fullName, methods}) => Object.values(methods).map(({name}) => `/${fullName}/${name}`));
+
+  it('is answered by the leader, and by anybody while nobody leads', async () => {
+    for (const path of paths) {
+      expect(await answer(new GivenLeadership(7), path)).toBe('answer');
+      expect(await answer(new GivenLeadership(undefined), path)).toBe('answer');
+    }
+  });
+
+  it('is refused beside another leader where it needs sessions or journals, and only there', async () => {
+    const leadership = new GivenLeadership(undefined);
     leadership.give(undefined, true);
-    await expect(answer(leadership)).rejects.toMatchObject({problem: {kind: 'unavailable'}});
+    const refused: string[] = [];
+    for (const path of paths)
+      await answer(leadership, path).catch(error => {
+        expect(error).toMatchObject({problem: {kind: 'unavailable', message: expect.stringContaining('a DNS name that stands for all')}});
+        refused.push(path.split('/')[2]!);
+      });
+    expect(refused).toEqual(['GetJob', 'ListJobs', 'ExplainJob', 'WatchJob', 'StreamLogs', 'ListNodes', 'GetNode']);
   });
 });
 

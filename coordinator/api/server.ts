@@ -36,11 +36,11 @@ export class ApiServer {
     this.server = createServer(serverOptions)
       .use(errorDetailsServerMiddleware)
       .use(errorStatuses(api.log))
-      .use(rateCapped(new RateCap(rateLimit), api.clock.monotonic));
-    const led = this.server.with(answeredByLeader(api.leadership));
-    led.add(JobServiceDefinition, new JobService(api));
-    led.add(ClusterServiceDefinition, new ClusterService(api));
-    led.add(DatasetServiceDefinition, new DatasetService(api));
+      .use(rateCapped(new RateCap(rateLimit), api.clock.monotonic))
+      .use(answeredByLeader(api.leadership));
+    this.server.add(JobServiceDefinition, new JobService(api));
+    this.server.add(ClusterServiceDefinition, new ClusterService(api));
+    this.server.add(DatasetServiceDefinition, new DatasetService(api));
     this.server.add(AgentServiceDefinition, agents);
     this.health.addTo(this.server);
     addReflection(this.server, SERVICE_NAMES);
