@@ -224,20 +224,64 @@ describe('a session', () => {
     expect(agent.desired).toEqual([plan]);
   });
 
-  it('is waited for anew after a lapse of leadership, during which nobody was let in; what the node said last still holds', async () => {
-    const agent = connect('node-a');
-    await eventually(() => agent.heard.length).toBe(2);
-    await rig.put(rig.keys.node('node-b'), {...rig.state.nodes.get('node-a')!.value, nodeId: 'node-b'});
-    const fence = rig.leadership.fence()!.revision;
-    rig.leadership.give(undefined);
-    await agent.breakOff();
-    clock.pass(DEFAULT_POLICY.nodeTimeoutMs);
-    rig.leadership.give(fence);
+  describe('that a lapse of leadership kept out', () => {
     const kinds = () => [...rig.sessions.nodeViews().values()].map(view => presence(view, clock.now(), DEFAULT_POLICY).kind);
-    expect(kinds()).toEqual(['silent', 'silent']);
-    expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: false, report: IDLE});
-    clock.pass(DEFAULT_POLICY.nodeTimeoutMs);
-    expect(kinds()).toEqual(['lost', 'lost']);
+    const timeout = DEFAULT_POLICY.nodeTimeoutMs;
+
+    /** One node that has spoken to this leader, and one that it only knows of. */
+    async function twoNodes(): Promise<ScriptedAgent> {
+      const agent = connect('node-a');
+      await eventually(() => agent.heard.length).toBe(2);
+      await rig.put(rig.keys.node('node-b'), {...rig.state.nodes.get('node-a')!.value, nodeId: 'node-b'});
+      return agent;
+    }
+
+    function lapse(ms: number): void {
+      const fence = rig.leadership.fence()!.revision;
+      rig.leadership.give(undefined);
+      clock.pass(ms);
+      rig.leadership.give(undefined);
+      rig.leadership.give(fence);
+    }
+
+    it('is waited for as long as without it; what the node said last still holds', async () => {
+      const agent = await twoNodes();
+      const fence = rig.leadership.fence()!.revision;
+      rig.leadership.give(undefined);
+      clock.pass(timeout);
+      await agent.breakOff();
+      clock.pass(timeout);
+      rig.leadership.give(fence);
+      expect(kinds()).toEqual(['silent', 'silent']);
+      expect(rig.sessions.nodeViews().get('node-a')).toMatchObject({connected: false, report: IDLE});
+      expect(rig.sessions.nodeViews().get('node-a')!.lastSeenAt).toBeLessThanOrEqual(clock.now());
+      clock.pass(timeout);
+      expect(kinds()).toEqual(['lost', 'lost']);
+    });
+
+    it('is given up after a silence whose rest lies before and after, however many lapses there are', async () => {
+      await (await twoNodes()).breakOff();
+      for (let i = 0; i < 3; i++) {
+        expect(kinds()).toEqual(['silent', 'silent']);
+        clock.pass(timeout / 3);
+        lapse(10 * timeout);
+      }
+      expect(kinds()).toEqual(['lost', 'lost']);
+    });
+
+    it('stays lost when it was before', async () => {
+      await (await twoNodes()).breakOff();
+      clock.pass(timeout);
+      lapse(10 * timeout);
+      expect(kinds()).toEqual(['lost', 'lost']);
+    });
+
+    it('is not waited for anew when leadership came back before anybody knew that it was gone', async () => {
+      await (await twoNodes()).breakOff();
+      clock.pass(timeout);
+      rig.leadership.give(rig.leadership.fence()!.revision);
+      expect(kinds()).toEqual(['lost', 'lost']);
+    });
   });
 
   it('asks for the same attempt, by the same generation, when the leadership is a new one', async () => {

@@ -48,8 +48,10 @@ export class Sessions {
   /** Outboxes of agents whose node id was taken, told once each. */
   private readonly turnedAway = new Set<string>();
   private readonly topic = new Topic();
-  /** Monotonic. Anew after each lapse. */
+  /** Monotonic, later by the lapses since. */
   private ledSinceMs: number;
+  /** Monotonic; undefined: no lapse is known of. */
+  private lapsedAtMs: number | undefined;
   /** The revision of the fence that was held last. */
   private leader: number | undefined;
 
@@ -181,21 +183,35 @@ export class Sessions {
   }
 
   /**
-   * Told when leadership was won or came back: silence counts from then on, since nobody was let in while there was no leader, and agents come
-   * again only after a pause. What silent nodes said last holds on through a lapse. A new leader, even if it is the same process again, knows
-   * of them only that they exist: in between they may have spoken to another.
+   * Told when leadership was won, lapsed, or came back. A lapse is left out of the silence of nodes: nobody was let in meanwhile. What they
+   * said last holds on through it. A new leader, even if it is the same process again, knows of silent nodes only that they exist: in between
+   * they may have spoken to another.
    */
   private noteLeadership(): void {
     const fence = this.parts.leadership.fence();
-    if (fence === undefined) return;
-    const wasAnother = fence.revision !== this.leader;
-    this.leader = fence.revision;
-    this.ledSinceMs = this.parts.clock.monotonic();
-    for (const [nodeId, heard] of [...this.heard]) {
-      if (this.live.has(nodeId)) continue;
-      if (wasAnother) this.heard.delete(nodeId);
-      else this.heard.set(nodeId, {...heard, lastSeenMs: this.ledSinceMs});
+    const nowMs = this.parts.clock.monotonic();
+    if (fence === undefined) {
+      this.lapsedAtMs ??= nowMs;
+      return;
     }
+    if (fence.revision === this.leader) this.forgiveLapse(nowMs);
+    else {
+      this.ledSinceMs = nowMs;
+      for (const nodeId of [...this.heard.keys()]) if (!this.live.has(nodeId)) this.heard.delete(nodeId);
+    }
+    this.leader = fence.revision;
+    this.lapsedAtMs = undefined;
+  }
+
+  /** Only the silence of the lapse: were all of it forgiven, a dead node would be waited for for as long as lapses come often. */
+  private forgiveLapse(nowMs: number): void {
+    if (this.lapsedAtMs === undefined) return;
+    const lapseMs = nowMs - this.lapsedAtMs;
+    // Those who fell silent during the lapse have been silent for less than it.
+    const forgiven = (sinceMs: number): number => Math.min(nowMs, sinceMs + lapseMs);
+    this.ledSinceMs = forgiven(this.ledSinceMs);
+    for (const [nodeId, heard] of [...this.heard])
+      if (!this.live.has(nodeId)) this.heard.set(nodeId, {...heard, lastSeenMs: forgiven(heard.lastSeenMs)});
   }
 }
 
