@@ -52,7 +52,7 @@ export async function runCoordinator(
   const tls = readEtcdTls(config.etcd.tls);
   await makeFolder(config.dataDir);
   const objects = new DirectoryStore(config.dataDir);
-  await objects.removeAbandonedPuts(clock.now());
+  await objects.removeAbandonedPuts(clock.now(), log);
 
   const client = etcdClient({
     endpoints: config.etcd.endpoints.map(endpoint => `${tls === undefined ? 'http' : 'https'}://${showHostPort(endpoint)}`),

@@ -1,11 +1,14 @@
 import {createHash} from 'node:crypto';
-import {mkdtemp, readdir, rm, utimes, writeFile} from 'node:fs/promises';
+import {mkdir, mkdtemp, readdir, rm, utimes, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {Readable} from 'node:stream';
 import {text} from 'node:stream/consumers';
 import {afterEach, beforeEach, describe, expect, it} from 'vitest';
 import {systemClock} from '../../shared/clock.js';
+import {instant} from '../../shared/ids.js';
+import {silentLog} from '../../shared/log.js';
+import {RecordingLog} from '../../test/support/recordingLog.js';
 import {ObjectNotFoundError} from '../ports.js';
 import {DirectoryStore} from './directoryStore.js';
 
@@ -75,9 +78,20 @@ describe('a directory as object store', () => {
       await writeFile(join(folder, '.incoming', name), 'x');
       await utimes(join(folder, '.incoming', name), now / 1000, now / 1000 - 60 * minutesAgo);
     }
-    await store.removeAbandonedPuts(now);
+    await store.removeAbandonedPuts(now, silentLog);
     expect((await readdir(join(folder, '.incoming'))).sort()).toEqual(['jobs', 'put-under-way']);
     expect(await store.received('jobs/coming')).toBe(1);
+  });
+
+  it('tells of what is left of puts and cannot be removed, and removes the rest', async () => {
+    const incoming = join(folder, '.incoming');
+    // A folder is not removed as a file, whoever asks.
+    await mkdir(join(incoming, 'put-0'), {recursive: true});
+    await writeFile(join(incoming, 'put-1'), 'x');
+    const log = new RecordingLog();
+    await store.removeAbandonedPuts(instant(systemClock.now() + 2 * 3_600_000), log);
+    expect(await readdir(incoming)).toEqual(['put-0']);
+    expect(log.lines).toMatchObject([{level: 'warn', fields: {path: join(incoming, 'put-0')}}]);
   });
 
   it('lists by prefix, finished and unfinished apart', async () => {

@@ -4,6 +4,7 @@ import {type FileHandle, mkdir, open, readdir, rename, rm, stat} from 'node:fs/p
 import {dirname, join} from 'node:path';
 import {Readable} from 'node:stream';
 import type {Instant} from '../../shared/ids.js';
+import type {Log} from '../../shared/log.js';
 import {ObjectNotFoundError, type ObjectStore} from '../ports.js';
 
 /** Unfinished objects lie here, under the same key, so that a rename in the same file system completes them. */
@@ -39,18 +40,21 @@ export class DirectoryStore implements ObjectStore {
 
   /**
    * Removes what processes that were killed left of puts; `now` is the wall clock's. A put takes seconds: those that began long ago are not
-   * under way, be it here or in another coordinator that shares the folder.
+   * under way, be it here or in another coordinator that shares the folder. What cannot be removed takes up room and is told to `log`; it
+   * keeps nobody from starting.
    */
-  async removeAbandonedPuts(now: Instant): Promise<void> {
+  async removeAbandonedPuts(now: Instant, log: Log): Promise<void> {
     const folder = join(this.root, INCOMING);
     for (const {name} of await entriesOf(folder)) {
       if (!name.startsWith(PUT_PREFIX)) continue;
       const path = join(folder, name);
-      const writtenAt = await stat(path).then(
-        ({mtimeMs}) => mtimeMs,
-        () => now,
-      );
-      if (now - writtenAt >= ABANDONED_AFTER_MS) await rm(path, {force: true});
+      try {
+        const {mtimeMs} = await stat(path);
+        if (now - mtimeMs >= ABANDONED_AFTER_MS) await rm(path, {force: true});
+      } catch (error) {
+        // Another coordinator removed it.
+        if (!isMissing(error)) log.warn('what is left of an object that was never whole cannot be removed', {path, error});
+      }
     }
   }
 
