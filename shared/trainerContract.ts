@@ -20,12 +20,12 @@ export interface TrainerConfig {
   readonly progress: {readonly interval_ms: number};
 }
 
-/** The parts of a loss, in the order of the model's family. */
 /** JSON has no NaN: what overflowed comes as null. */
 const lossValueSchema = z
   .number()
   .nullable()
   .transform(value => value ?? Number.NaN);
+/** The parts of a loss, in the order of the model's family. */
 const lossesSchema = z.array(z.object({name: z.string(), value: lossValueSchema}));
 const metricsSchema = z.object({precision: z.number(), recall: z.number(), map50: z.number(), map50_95: z.number()});
 const at = {t: z.number()};
