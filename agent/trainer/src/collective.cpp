@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "collective_backend.h"
 #include "collective_errors.h"
@@ -150,9 +151,19 @@ class Group final : public Communicator {
 const std::vector<c10::DeviceType> kCpu = {c10::DeviceType::CPU};
 const std::vector<c10::DeviceType> kCpuAndGpu = {c10::DeviceType::CPU, c10::DeviceType::CUDA};
 
+/// Whether every rank computes on a GPU of its own: NCCL refuses two that share one. The same on all ranks, whatever they
+/// are, for all of them ask.
+bool has_a_gpu_each(const MeetingPoint& meeting, const Rendezvous& rendezvous) {
+  const auto key_of = [](int rank) { return "gpu/" + std::to_string(rank); };
+  meeting.store->set(key_of(rendezvous.rank), own_gpu(rendezvous.device));
+  std::set<std::string> gpus;
+  for (int rank = 0; rank < rendezvous.world_size; ++rank) gpus.insert(meeting.store->get_to_str(key_of(rank)));
+  return gpus.size() == static_cast<size_t>(rendezvous.world_size) && !gpus.contains("none");
+}
+
 bool takes_nccl(const MeetingPoint& meeting, const Rendezvous& rendezvous) {
   if (rendezvous.backend != "auto") return rendezvous.backend == "nccl";
-  return rendezvous.device.is_cuda() && has_nccl() && !ranks_share_a_gpu(meeting, rendezvous);
+  return has_a_gpu_each(meeting, rendezvous);
 }
 
 }  // namespace

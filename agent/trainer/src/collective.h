@@ -17,6 +17,7 @@ struct Rendezvous {
   int port = 0;
   int rank = 0;
   int world_size = 1;
+  int local_world_size = 1;  // of them on this host
   int64_t generation = 0;  // a rank of another generation is never met, even on the same port
   std::chrono::milliseconds timeout{120'000};
   std::string backend = "auto";  // gloo, nccl, or auto: nccl where every rank has a GPU of its own

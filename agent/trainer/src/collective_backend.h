@@ -2,6 +2,7 @@
 
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
+#include <string>
 #include <vector>
 
 #include "collective.h"
@@ -9,11 +10,8 @@
 
 namespace tenfold {
 
-/// Whether this build can exchange CUDA tensors by NCCL.
-bool has_nccl();
-
-/// Whether two of the ranks compute on one GPU, which NCCL refuses; the same on all ranks. All must ask.
-bool ranks_share_a_gpu(const MeetingPoint& meeting, const Rendezvous& rendezvous);
+/// What tells the GPU that a rank computes on from all others of all hosts; "none" where it is none that NCCL could use.
+std::string own_gpu(const at::Device& device);
 
 /// Adds Gloo to the group, for tensors on `devices`. Returns when all ranks are connected.
 void add_gloo(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rendezvous& rendezvous,

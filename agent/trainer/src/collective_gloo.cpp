@@ -12,7 +12,7 @@ void add_gloo(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rend
               const std::vector<c10::DeviceType>& devices) {
   auto options = c10d::ProcessGroupGloo::Options::create(rendezvous.timeout);
   const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
-  options->devices.push_back(interface != nullptr
+  options->devices.push_back(interface != nullptr && *interface != '\0'
                                  ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
                                  : c10d::ProcessGroupGloo::createDeviceForHostname(meeting.own_address));
   const auto store = c10::make_intrusive<c10d::PrefixStore>("gloo", meeting.store);

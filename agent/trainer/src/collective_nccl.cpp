@@ -5,7 +5,8 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include <array>
-#include <set>
+#include <cstdlib>
+#include <fstream>
 #include <string>
 
 #include <unistd.h>
@@ -16,30 +17,30 @@
 namespace tenfold {
 namespace {
 
-/// The same for two processes, whatever each calls the GPU, when it is the same one.
-std::string name_of_gpu(const at::Device& device) {
+/// Cloned hosts may have one name, but each has started by itself.
+std::string name_of_host() {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
-  std::array<char, 32> address{};
-  C10_CUDA_CHECK(cudaDeviceGetPCIBusId(address.data(), static_cast<int>(address.size()), device.index()));
-  return std::string(host.data()) + " " + address.data();
+  std::string start;
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), start);
+  return std::string(host.data()) + " " + start;
 }
 
-std::string key_of(int rank) { return "gpu/" + std::to_string(rank); }
+/// The same for two processes, whatever each calls the GPU, when it is the same one.
+std::string name_of_gpu(const at::Device& device) {
+  std::array<char, 32> address{};
+  C10_CUDA_CHECK(cudaDeviceGetPCIBusId(address.data(), static_cast<int>(address.size()), device.index()));
+  return name_of_host() + " " + address.data();
+}
 
 }  // namespace
 
-bool has_nccl() { return true; }
-
-bool ranks_share_a_gpu(const MeetingPoint& meeting, const Rendezvous& rendezvous) {
-  meeting.store->set(key_of(rendezvous.rank), name_of_gpu(rendezvous.device));
-  std::set<std::string> gpus;
-  for (int rank = 0; rank < rendezvous.world_size; ++rank) gpus.insert(meeting.store->get_to_str(key_of(rank)));
-  return gpus.size() < static_cast<size_t>(rendezvous.world_size);
-}
+std::string own_gpu(const at::Device& device) { return device.is_cuda() ? name_of_gpu(device) : "none"; }
 
 void add_nccl(c10d::ProcessGroup& group, const MeetingPoint& meeting, const Rendezvous& rendezvous) {
   const c10::cuda::CUDAGuard device(rendezvous.device);
+  // Else LibTorch's own watchdog aborts the process when a peer is lost: without a word of why, and amid a checkpoint.
+  ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", /*overwrite=*/0);
   auto options = c10d::ProcessGroupNCCL::Options::create();
   options->timeout = rendezvous.timeout + StallWatch::backend_slack();
   const auto store = c10::make_intrusive<c10d::PrefixStore>("nccl", meeting.store);

@@ -8,6 +8,7 @@
 #include "config.h"
 #include "console.h"
 #include "control.h"
+#include "failure.h"
 #include "run_folder.h"
 #include "train_arguments.h"
 #include "train_loop.h"
@@ -72,8 +73,8 @@ Ending train(Training& training) {
     config = load_config(file, settings);
     check_folders(*config, /*trusting=*/env.events_fd.has_value());
     if (env.rank == 0) claim_run_folder(*config);
-  } catch (const TrainerError& error) {
-    exit_with(*events, {error.code(), error.what()});
+  } catch (...) {
+    exit_with(*events, failure_of(std::current_exception()));
   }
   if (!env.events_fd && env.rank == 0) std::printf("results in %s\n", config->run_dir.c_str());
   Training training(std::move(*config), env, *events, control->requests());

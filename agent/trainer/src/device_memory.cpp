@@ -1,7 +1,6 @@
 #include "device_memory.h"
 
 #include <ATen/DeviceAccelerator.h>
-#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <climits>  // any header of the C library defines __GLIBC__
@@ -11,6 +10,7 @@
 #include <malloc.h>
 #endif
 
+#include "failure.h"
 #include "host_memory.h"
 
 namespace tenfold {
@@ -57,7 +57,9 @@ int64_t available_bytes(const at::Device& device) {
 std::optional<int64_t> peak_bytes_of(const at::Device& device, const std::function<void()>& work) {
   try {
     return device.is_cpu() ? host_peak_of(work) : accelerator_peak_of(device, work);
-  } catch (const c10::OutOfMemoryError&) {
+  } catch (...) {
+    // Memory runs out in many ways: a library's workspace, a kernel's code, the host's own.
+    if (failure_of(std::current_exception()).code != ExitCode::out_of_memory) throw;
     return std::nullopt;
   }
 }

@@ -2,8 +2,11 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <new>
+#include <string_view>
 #include <system_error>
 
 #include "dataset.h"
@@ -15,6 +18,14 @@ namespace {
 
 std::string with_advice(const std::string& message) {
   return message + "; use a smaller train.batch or train.imgsz, or more devices";
+}
+
+/// LibTorch has a class for the memory of its own allocators alone; else the texts decide: of the host's allocator, of cuDNN,
+/// where no algorithm got its workspace, of CUDA's other libraries and of its driver.
+bool tells_of_memory(const std::string& message) {
+  constexpr std::array<std::string_view, 5> kTexts = {"DefaultCPUAllocator", "unable to find an engine", "STATUS_ALLOC_FAILED",
+                                                      "out of memory", "cudaErrorMemoryAllocation"};
+  return std::ranges::any_of(kTexts, [&](std::string_view text) { return message.find(text) != message.npos; });
 }
 
 }  // namespace
@@ -31,13 +42,12 @@ Ending failure_of(const std::exception_ptr& error) {
   } catch (const c10::OutOfMemoryError& e) {
     return {ExitCode::out_of_memory, with_advice(e.what_without_backtrace())};
   } catch (const c10::AcceleratorError& e) {
-    return {ExitCode::device_error, e.what_without_backtrace()};
+    const std::string message = e.what_without_backtrace();
+    if (tells_of_memory(message)) return {ExitCode::out_of_memory, with_advice(message)};
+    return {ExitCode::device_error, message};
   } catch (const c10::Error& e) {
     const std::string message = e.what_without_backtrace();
-    // The CPU allocator has no error class of its own.
-    if (message.find("DefaultCPUAllocator") != std::string::npos) {
-      return {ExitCode::out_of_memory, with_advice(message)};
-    }
+    if (tells_of_memory(message)) return {ExitCode::out_of_memory, with_advice(message)};
     return {ExitCode::internal, message};
   } catch (const std::bad_alloc&) {
     return {ExitCode::out_of_memory, with_advice("out of memory")};

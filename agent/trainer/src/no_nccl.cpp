@@ -3,9 +3,7 @@
 
 namespace tenfold {
 
-bool has_nccl() { return false; }
-
-bool ranks_share_a_gpu(const MeetingPoint&, const Rendezvous&) { return false; }
+std::string own_gpu(const at::Device&) { return "none"; }
 
 void add_nccl(c10d::ProcessGroup&, const MeetingPoint&, const Rendezvous&) {
   throw TrainerError(ExitCode::bad_config,

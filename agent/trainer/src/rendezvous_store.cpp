@@ -5,11 +5,15 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <thread>
 
-#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +25,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kConnectRetry = std::chrono::milliseconds(10);
+/// That one address may take to answer: of several the next is tried, and a host that starts is asked anew.
+constexpr auto kConnectLimit = std::chrono::seconds(1);
 
 struct AddrInfo {
   addrinfo* list = nullptr;
@@ -28,6 +34,41 @@ struct AddrInfo {
     if (list != nullptr) ::freeaddrinfo(list);
   }
 };
+
+/// A socket of its own, closed at its end.
+class Socket {
+ public:
+  explicit Socket(const addrinfo& to) : fd_(::socket(to.ai_family, to.ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, to.ai_protocol)) {}
+  ~Socket() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// 0, or what went wrong. A packet that a firewall drops would have connect() itself wait for minutes.
+int connect_within(const Socket& socket, const addrinfo& to, std::chrono::milliseconds limit) {
+  if (socket.fd() < 0) return errno;
+  if (::connect(socket.fd(), to.ai_addr, to.ai_addrlen) == 0) return 0;
+  if (errno != EINPROGRESS) return errno;
+  pollfd waited{socket.fd(), POLLOUT, 0};
+  const int ready = ::poll(&waited, 1, static_cast<int>(limit.count()));
+  if (ready < 0) return errno;
+  if (ready == 0) return ETIMEDOUT;
+  int error = 0;
+  socklen_t size = sizeof(error);
+  return ::getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+std::optional<std::string> numeric(const sockaddr* address, socklen_t size) {
+  char text[NI_MAXHOST] = {};
+  if (::getnameinfo(address, size, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0) return std::nullopt;
+  return std::string(text);
+}
 
 /// Connects once to address:port. Returns this side's address, or nullopt with `problem` set.
 std::optional<std::string> try_connect(const std::string& address, int port, std::string& problem) {
@@ -40,18 +81,14 @@ std::optional<std::string> try_connect(const std::string& address, int port, std
     return std::nullopt;
   }
   for (const addrinfo* candidate = found.list; candidate != nullptr; candidate = candidate->ai_next) {
-    const int fd = ::socket(candidate->ai_family, candidate->ai_socktype | SOCK_CLOEXEC, candidate->ai_protocol);
-    if (fd < 0) continue;
+    const Socket socket(*candidate);
     sockaddr_storage own{};
     socklen_t size = sizeof(own);
-    char text[NI_MAXHOST] = {};
-    const bool good = ::connect(fd, candidate->ai_addr, candidate->ai_addrlen) == 0 &&
-                      ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) == 0 &&
-                      ::getnameinfo(reinterpret_cast<sockaddr*>(&own), size, text, sizeof(text), nullptr, 0,
-                                    NI_NUMERICHOST) == 0;
-    if (!good) problem = std::strerror(errno);
-    ::close(fd);
-    if (good) return std::string(text);
+    if (const int error = connect_within(socket, *candidate, kConnectLimit); error != 0) {
+      problem = std::strerror(error);
+    } else if (::getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&own), &size) == 0) {
+      return numeric(reinterpret_cast<sockaddr*>(&own), size);
+    }
   }
   return std::nullopt;
 }
@@ -68,6 +105,26 @@ std::string wait_for_listener(const Rendezvous& rendezvous, Clock::time_point de
     }
     std::this_thread::sleep_for(kConnectRetry);
   }
+}
+
+bool is_loopback(const std::string& address) { return address.starts_with("127.") || address == "::1" || address == "localhost"; }
+
+/// The first address of this host that others may reach; nothing where it has none.
+std::optional<std::string> outward_address() {
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return std::nullopt;
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(list, &::freeifaddrs);
+  for (const ifaddrs* each = list; each != nullptr; each = each->ifa_next) {
+    const bool usable = (each->ifa_flags & IFF_UP) != 0 && (each->ifa_flags & IFF_LOOPBACK) == 0;
+    if (usable && each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET) return numeric(each->ifa_addr, sizeof(sockaddr_in));
+  }
+  return std::nullopt;
+}
+
+/// Where ranks of other hosts reach this one. Debian gives a host's own name the address 127.0.1.1, which is each host itself.
+std::string reachable(std::string own, const Rendezvous& rendezvous) {
+  const bool has_others = rendezvous.local_world_size < rendezvous.world_size && !is_loopback(rendezvous.address);
+  return has_others && is_loopback(own) ? outward_address().value_or(own) : own;
 }
 
 c10::intrusive_ptr<c10d::Store> make_store(const Rendezvous& rendezvous, bool server) {
@@ -90,7 +147,7 @@ MeetingPoint open_meeting_point(const Rendezvous& rendezvous) {
   const bool server = rendezvous.rank == 0;
   c10::intrusive_ptr<c10d::Store> store;
   if (server) store = make_store(rendezvous, true);
-  std::string own = wait_for_listener(rendezvous, deadline);
+  std::string own = reachable(wait_for_listener(rendezvous, deadline), rendezvous);
   if (!server) store = make_store(rendezvous, false);
   return {of_generation(rendezvous, std::move(store)), std::move(own)};
 }

@@ -102,7 +102,10 @@ void check_folders(const Config& config, bool trusting) {
       throw TrainerError(ExitCode::bad_config,
                          std::string(field) + ": " + folder.string() + " cannot be a folder: " +
                              (*file == fs::absolute(folder) ? "it" : file->string()) + " is a file");
-  const bool goes_on = config.resume_dir && (trusting || lies_below(*config.resume_dir, config.run_dir));
+  const auto is_own = [&](const fs::path& step) {
+    return lies_below(step, config.run_dir) || lies_below(step, config.checkpoint.dir);
+  };
+  const bool goes_on = config.resume_dir && (trusting || is_own(*config.resume_dir));
   if (!goes_on && holds_a_run(config.run_dir)) refuse_another_run(config.run_dir);
 }
 

@@ -9,6 +9,20 @@ namespace {
 constexpr auto kLookEvery = std::chrono::milliseconds(100);
 /// That a rank which still lives has to say where it stands.
 constexpr auto kGrace = std::chrono::seconds(3);
+/// That the thread which trains has to hear of a failure by itself.
+constexpr auto kUnheard = std::chrono::seconds(2);
+
+enum class Outcome { pending, done, failed };
+
+Outcome outcome_of(const c10::intrusive_ptr<c10d::Work>& work) {
+  if (!work) return Outcome::pending;
+  try {
+    if (!work->isCompleted()) return Outcome::pending;
+  } catch (const std::exception&) {
+    return Outcome::failed;  // its device does
+  }
+  return work->exception() ? Outcome::failed : Outcome::done;
+}
 
 }  // namespace
 
@@ -26,6 +40,7 @@ StallWatch::~StallWatch() {
 
 void StallWatch::let_verdict_come() {
   std::unique_lock lock(mutex_);
+  failure_heard_ = true;
   if (roll_call_.called()) changed_.wait(lock, [&] { return told_; });
 }
 
@@ -57,7 +72,17 @@ void StallWatch::end(uint64_t sequence) {
 
 /// With the lock held. They end in the order in which they began, so the first that goes on ends the search.
 void StallWatch::forget_done() {
-  while (!under_way_.empty() && under_way_.front().work && under_way_.front().work->isCompleted()) under_way_.pop_front();
+  while (!under_way_.empty() && outcome_of(under_way_.front().work) == Outcome::done) under_way_.pop_front();
+}
+
+/// With the lock held: whether the oldest has taken too long, or failed without anybody's hearing of it.
+bool StallWatch::must_call(Clock::time_point now) {
+  forget_done();
+  if (under_way_.empty()) return false;
+  const bool failed = !failure_heard_ && outcome_of(under_way_.front().work) == Outcome::failed;
+  if (!failed) failed_since_.reset();
+  if (failed && !failed_since_) failed_since_ = now;
+  return now - under_way_.front().since >= limit_ || (failed && now - *failed_since_ >= kUnheard);
 }
 
 Standing StallWatch::standing() const {
@@ -75,8 +100,7 @@ void StallWatch::watch() {
     {
       std::unique_lock lock(mutex_);
       if (changed_.wait_for(lock, kLookEvery, [&] { return over_; })) return;
-      forget_done();
-      if (!under_way_.empty() && Clock::now() - under_way_.front().since >= limit_) roll_call_.call();
+      if (must_call(Clock::now())) roll_call_.call();
     }
     if (!roll_call_.called()) continue;
     on_stall_(stall_verdict(roll_call_.answers(standing(), kGrace)));

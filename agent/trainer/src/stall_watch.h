@@ -8,6 +8,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -22,6 +23,9 @@ namespace tenfold {
 /// A collective that hangs cannot be interrupted (a GPU's least of all), so what is done about it is up to `on_stall`,
 /// which had better end the process. Gloo and NCCL have time limits of their own, set later than this one: they break
 /// the ranks' connections, and then nobody can tell any more who was the first to be missing.
+///
+/// A collective that fails on a GPU lets nobody know: the thread that trains waits for the device, which waits for a peer.
+/// The ranks are called for such a failure, too, unless that thread hears of it by itself.
 class StallWatch {
  public:
   StallWatch(const Rendezvous& rendezvous, OnStall on_stall);
@@ -30,7 +34,7 @@ class StallWatch {
   StallWatch& operator=(const StallWatch&) = delete;
 
   /// How much later than the watch's limit the backend's own may come.
-  static constexpr std::chrono::milliseconds backend_slack() { return std::chrono::seconds(10); }
+  static constexpr std::chrono::milliseconds backend_slack() { return std::chrono::seconds(30); }
 
   /// A collective that is over when `whole` returns.
   template <typename Whole>
@@ -49,7 +53,7 @@ class StallWatch {
     return work;
   }
 
-  /// Called where a collective failed. When ranks are being called, connections that break are the consequence of a stall:
+  /// Called where it is heard that a collective failed. When ranks are being called, connections that break are the consequence of a stall:
   /// returns when on_stall was told of it, and at once where there is none.
   void let_verdict_come();
 
@@ -69,6 +73,7 @@ class StallWatch {
   void attach(uint64_t sequence, const c10::intrusive_ptr<c10d::Work>& work);
   void end(uint64_t sequence);
   void forget_done();
+  bool must_call(Clock::time_point now);
   Standing standing() const;
   void watch();
 
@@ -79,6 +84,8 @@ class StallWatch {
   std::condition_variable changed_;
   bool over_ = false;
   bool told_ = false;
+  bool failure_heard_ = false;
+  std::optional<Clock::time_point> failed_since_;
   uint64_t newest_ = 0;
   std::string newest_name_;
   Clock::time_point newest_since_ = Clock::now();

@@ -271,7 +271,8 @@ void finish_epoch(Training& t) {
   t.progress.epoch = {};
   t.progress.finished_epochs = epoch;
   save_weights(t, best);
-  if (checkpoint_due_after_epoch(t)) save_checkpoint(t);
+  if (checkpoint_due_after_epoch(t) || t.checkpoint_asked) save_checkpoint(t);
+  acknowledge(t, {.checkpoint = std::exchange(t.checkpoint_asked, false)});
 }
 
 /// Under a limit of time: as many epochs as fit, judged by those so far; the last one's validation is yet to come, and taken

@@ -154,6 +154,7 @@ Agreement train_step(Training& t, const Batch& batch, StepReport& report, double
   const LossResult loss = t.gradients->run(batch, pass_options(t, images), [&] {
     agreed = finish_agreement(*agreement);
     // At the epoch's end it is taken after the validation, with its result.
+    t.checkpoint_asked = agreed.checkpoint && last_of_epoch;
     agreed.checkpoint = (agreed.checkpoint || checkpoint_due(t)) && !last_of_epoch;
     report.before_exchange(batch, next, last_of_epoch, agreed.checkpoint || agreed.stop_checkpoint);
   });

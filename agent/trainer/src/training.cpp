@@ -36,6 +36,7 @@ Rendezvous rendezvous_of(const Training& t) {
           .port = t.env.master_port,
           .rank = t.env.rank,
           .world_size = t.env.world_size,
+          .local_world_size = t.env.local_world_size,
           .generation = t.config.collective.generation,
           .timeout = std::chrono::milliseconds(static_cast<int64_t>(t.config.collective.timeout_s * 1000)),
           .backend = t.config.collective.backend,

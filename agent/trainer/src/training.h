@@ -53,6 +53,7 @@ struct Training {
 
   std::shared_ptr<Detector> model;
   std::vector<at::Tensor> trainable;  // parameters that get gradients
+  bool checkpoint_asked = false;  // in the last step of an epoch
   std::vector<at::Tensor> statistics;  // the model's running ones
   std::vector<at::Tensor> statistics_before;  // as they were before the step that is under way
   std::unique_ptr<DetectionLoss> loss;

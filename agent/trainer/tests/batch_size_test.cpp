@@ -1,7 +1,9 @@
 #include "batch_size.h"
 
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
+#include <new>
 #include <vector>
 
 #include "data_fixtures.h"
@@ -52,6 +54,14 @@ TEST(LargestBatch, FindsTheEdgeWhereTheDeviceBreaksBeforeTheBudgetIsUsed) {
   const FittingBatch found = largest_batch(device.probe(), 1000, 10'000);
   EXPECT_LE(found.images, 70);
   EXPECT_GE(found.images, 66);
+}
+
+TEST(PeakBytes, AreNoneWhereMemoryRunsOutInWhateverWay) {
+  EXPECT_FALSE(peak_bytes_of(at::kCPU, [] { throw std::bad_alloc(); }).has_value());
+  for (const char* text : {"[enforce fail] DefaultCPUAllocator: can't allocate memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED",
+                           "GET was unable to find an engine to execute this computation"})
+    EXPECT_FALSE(peak_bytes_of(at::kCPU, [&] { TORCH_CHECK(false, text); }).has_value()) << text;
+  EXPECT_THROW(peak_bytes_of(at::kCPU, [] { TORCH_CHECK(false, "shapes differ"); }), c10::Error);
 }
 
 TEST(LargestBatch, IsNoneWhereNotEvenOneImageFits) {

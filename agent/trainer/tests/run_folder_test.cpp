@@ -116,6 +116,8 @@ TEST(RunFolder, ThatHoldsATrainingIsForGoingOnAlone) {
   config.resume_dir = elsewhere / "checkpoints/step-00000007";
   EXPECT_THROW(check_folders(config), TrainerError) << "another training's checkpoint";
   check_folders(config, /*trusting=*/true);
+  config.checkpoint.dir = elsewhere / "checkpoints";  // on another disk, say
+  check_folders(config);
 }
 
 TEST(RunFolder, OfARunThatNamesNoneIsItsOwnFromTheStart) {

@@ -265,6 +265,20 @@ TEST_F(TrainProcess, ACheckpointIsWrittenOnCommand) {
   EXPECT_EQ(ranks[0]->wait(), code(ExitCode::stopped));
 }
 
+TEST_F(TrainProcess, ACheckpointOnCommandIsWrittenToEpochsOfASingleStepToo) {
+  const auto ranks = start(config("commanded", [](Json& json) {
+                             json["train"].update({{"epochs", 1000}, {"batch", kTrainPictures}});
+                             json["checkpoint"]["every"] = Json::object();
+                           }),
+                           1);
+  ranks[0]->command(R"({"cmd":"checkpoint"})");
+  const Json checkpoint = ranks[0]->wait_for_type("checkpoint");
+  ASSERT_FALSE(checkpoint.is_null());
+  EXPECT_EQ(checkpoint_state(checkpoint)["finished_epochs"], checkpoint["step"]) << "with the result of its epoch";
+  ranks[0]->command(R"({"cmd":"stop","checkpoint":false})");
+  EXPECT_EQ(ranks[0]->wait(), code(ExitCode::stopped));
+}
+
 TEST_F(TrainProcess, AnOrphanEnds) {
   const auto ranks = start(config("orphan", [](Json& json) { json["train"]["epochs"] = 1000; }), 1);
   ASSERT_FALSE(ranks[0]->wait_for_type("step").is_null());
