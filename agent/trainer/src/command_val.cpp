@@ -80,7 +80,7 @@ Evaluation evaluate(RunningDetector& detector, const Dataset& data, const Evalua
     const auto found =
         detect(model.forward_detecting(network_input(pictures->images, detector.device)), model.head_layout(),
                options.detect);
-    add_images(evaluator, *pictures, found, data, loader.corrupt_ids());
+    add_images(evaluator, *pictures, found, data);
     done += static_cast<int64_t>(found.size());
     show_progress(done, data.size());
   }

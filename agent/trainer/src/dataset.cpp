@@ -1,11 +1,18 @@
 #include "dataset.h"
 
 #include <algorithm>
-#include <fstream>
+#include <cerrno>
 #include <limits>
+#include <system_error>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "dataset_storage.h"
+#include "file_io.h"
 #include "image.h"
+#include "persistent_read.h"
 
 namespace tenfold {
 
@@ -18,15 +25,52 @@ constexpr float kCoordinateSlack = 1e-5f;
 // Most headers end within this. Where a camera has put a preview or a colour profile before the size, more is read.
 constexpr size_t kHeaderBytes = size_t{16} << 10;
 
-/// The whole file; empty when it cannot be read, which a decoder reports with the sample's name.
-PixelBuffer read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary | std::ios::ate);
-  const std::streamoff size = in ? static_cast<std::streamoff>(in.tellg()) : -1;
-  if (size <= 0) return {};
-  PixelBuffer content(static_cast<size_t>(size));
-  in.seekg(0);
-  in.read(reinterpret_cast<char*>(content.data()), size);
-  return in ? std::move(content) : PixelBuffer{};
+/// An image file that is open. Its functions throw std::system_error with the path.
+class ImageFile {
+ public:
+  explicit ImageFile(const std::filesystem::path& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (fd_ < 0) throw_io_error("opening", path_);
+  }
+  ~ImageFile() { ::close(fd_); }
+  ImageFile(const ImageFile&) = delete;
+  ImageFile& operator=(const ImageFile&) = delete;
+
+  size_t size() const {
+    struct stat status;
+    if (::fstat(fd_, &status) != 0) throw_io_error("reading the size of", path_);
+    return static_cast<size_t>(status.st_size);
+  }
+
+  /// Reads what comes next: as many bytes as there is room for, fewer only at the file's end. Returns their number.
+  size_t read(std::span<uint8_t> room) {
+    size_t size = 0;
+    while (size < room.size()) {
+      const ssize_t count = ::read(fd_, room.data() + size, room.size() - size);
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) throw_io_error("reading", path_);
+      if (count == 0) break;
+      size += static_cast<size_t>(count);
+    }
+    return size;
+  }
+
+ private:
+  const std::filesystem::path& path_;
+  int fd_;
+};
+
+struct FileContent {
+  PixelBuffer memory;
+  size_t size = 0;
+};
+
+/// The whole file. Throws std::system_error.
+FileContent read_whole(const std::filesystem::path& path) {
+  ImageFile file(path);
+  // A byte more than there should be: so something is read even of what has no size, and a folder is told from a file.
+  PixelBuffer memory(file.size() + 1);
+  const size_t size = file.read({memory.data(), memory.size()});
+  return {std::move(memory), size};
 }
 
 /// Width 0 when the header cannot be read.
@@ -39,30 +83,46 @@ ImageInfo probe_bytes(std::span<const uint8_t> file) {
 }
 
 void read_image_file(const std::filesystem::path& path, Sample& sample) {
-  auto content = std::make_shared<const PixelBuffer>(read_file(path));
-  sample.bytes = {content->data(), content->size()};
+  std::shared_ptr<const FileContent> content;
+  try {
+    content = std::make_shared<const FileContent>(read_persistently([&] { return read_whole(path); }));
+  } catch (const std::system_error& error) {
+    if (!says_missing(error)) throw;
+    sample.defect = "the file does not exist";
+    return;
+  }
+  if (content->size == 0) {
+    sample.defect = "the file is empty";
+    return;
+  }
+  sample.bytes = {content->memory.data(), content->size};
   sample.keep_alive = std::move(content);
   const ImageInfo info = probe_bytes(sample.bytes);  // whoever decodes what cannot be read learns why
   sample.width = info.width;
   sample.height = info.height;
 }
 
-/// Of as little of the file as tells it. Width 0 when nothing does.
-ImageInfo probe_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
+/// Of as little of the file as tells it. Width 0 when nothing does. Throws std::system_error.
+ImageInfo probe_start(const std::filesystem::path& path) {
+  ImageFile file(path);
   std::vector<uint8_t> start;
-  for (size_t wanted = kHeaderBytes; in; wanted *= 4) {
+  for (size_t wanted = kHeaderBytes;; wanted *= 4) {
     const size_t before = start.size();
     start.resize(wanted);
-    in.read(reinterpret_cast<char*>(start.data() + before), static_cast<std::streamsize>(wanted - before));
-    start.resize(before + static_cast<size_t>(in.gcount()));
-    try {
-      return probe_image(start);
-    } catch (const ImageError&) {
-      // cut off perhaps
-    }
+    start.resize(before + file.read(std::span(start).subspan(before)));
+    const ImageInfo info = probe_bytes(start);
+    if (info.width > 0 || start.size() < wanted) return info;  // no width: cut off perhaps
   }
-  return {};
+}
+
+/// Width 0 also when there is no such file.
+ImageInfo probe_file(const std::filesystem::path& path) {
+  try {
+    return read_persistently([&] { return probe_start(path); });
+  } catch (const std::system_error& error) {
+    if (!says_missing(error)) throw;
+    return {};
+  }
 }
 
 }  // namespace
@@ -92,7 +152,7 @@ int64_t Dataset::label_count() const { return static_cast<int64_t>(storage_->lab
 
 Sample Dataset::sample(int64_t id) const {
   const SampleRecord& record = storage_->samples.at(static_cast<size_t>(id));
-  Sample sample{id, record.name, record.width, record.height, labels(id), record.bytes, nullptr};
+  Sample sample{id, record.name, record.width, record.height, labels(id), record.bytes, nullptr, {}};
   if (!record.file.empty()) read_image_file(record.file, sample);
   return sample;
 }

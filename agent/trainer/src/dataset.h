@@ -28,8 +28,8 @@ struct Label {
 };
 
 /// One image file with its labels. `labels` live as long as the data set, `bytes` as long as `keep_alive` or the data
-/// set. An image file of a YOLO folder that has vanished since gives empty `bytes`, which no decoder accepts: it is
-/// treated like any other corrupt image.
+/// set. An image file of a YOLO folder that has vanished since gives empty `bytes` and a `defect`: it is treated like any
+/// other corrupt image.
 struct Sample {
   int64_t id = 0;
   std::string name;
@@ -38,6 +38,7 @@ struct Sample {
   std::span<const Label> labels;
   std::span<const uint8_t> bytes;
   std::shared_ptr<const void> keep_alive;
+  std::string defect;  // why there are no bytes: the file does not exist, or is empty; else empty
 };
 
 /// One split of a data set, read-only. Const calls are safe from several threads at once. Copies share the data.
@@ -58,7 +59,8 @@ class Dataset {
   int64_t label_count() const;
   /// Class names, by class index.
   const std::vector<std::string>& names() const;
-  /// Throws std::out_of_range for an id that is not in 0..size()-1.
+  /// Throws std::out_of_range for an id that is not in 0..size()-1. An image file that exists and cannot be read is tried
+  /// again for some seconds, then std::system_error is thrown, which names it: here, and by probe() and shape().
   Sample sample(int64_t id) const;
   /// The labels, or the name, alone, without touching the image file.
   std::span<const Label> labels(int64_t id) const;

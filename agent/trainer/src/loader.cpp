@@ -48,6 +48,13 @@ at::Tensor targets_of(const std::vector<std::vector<Label>>& labels) {
   return targets;
 }
 
+std::set<int64_t> ids_of(const std::vector<std::vector<Corrupt>>& met) {
+  std::set<int64_t> ids;
+  for (const auto& of_image : met)
+    for (const Corrupt& corrupt : of_image) ids.insert(corrupt.id);
+  return ids;
+}
+
 /// A batch whose samples are being made, each by whichever thread is free.
 struct BatchInMaking {
   BatchInMaking(std::vector<int64_t> sample_ids, FittedSize input_size, bool pinned)
@@ -250,8 +257,9 @@ std::optional<Batch> Loader::next() {
   const auto made = impl_->run->next();
   impl_->waited += Clock::now() - begin;
   if (made == nullptr) return std::nullopt;
+  std::set<int64_t> unreadable = ids_of(made->corrupt);
   return Batch{made->images, targets_of(made->labels), std::move(made->ids), std::move(made->letterbox),
-               impl_->unreported(std::move(made->corrupt))};
+               impl_->unreported(std::move(made->corrupt)), std::move(unreadable)};
 }
 
 const std::set<int64_t>& Loader::corrupt_ids() const {

@@ -21,6 +21,7 @@ struct Batch {
   std::vector<int64_t> ids;
   std::vector<LetterboxInfo> letterbox;  // one an image; meaningful only without augmentation
   std::vector<Corrupt> corrupt;          // met while making this batch; each id once in the loader's life
+  std::set<int64_t> unreadable;          // met while making this batch, whether they were told before or not
 };
 
 struct LoaderOptions {
@@ -59,7 +60,8 @@ class Loader {
   void start(int64_t epoch, std::vector<std::vector<int64_t>> batches, std::optional<AugmentOptions> augment,
              Rectangles rectangles = {});
 
-  /// The next batch; waits for it. nullopt after the last. Rethrows what went wrong in a thread.
+  /// The next batch; waits for it. nullopt after the last. Rethrows what went wrong in a thread: std::system_error where
+  /// an image file exists and cannot be read.
   std::optional<Batch> next();
 
   /// The images that could not be read so far, as far as they were met in batches that were handed out.

@@ -68,6 +68,7 @@ std::shared_ptr<const PictureStore::Entry> PictureStore::read(int64_t id) {
   }
   auto entry = std::make_shared<Entry>();
   try {
+    if (!sample.defect.empty()) throw ImageError(sample.defect);
     const ImageInfo info = probe_image(sample.bytes);
     entry->pixels = fitted(decode_image(sample.bytes, {.min_long_side = size_}), info, size_);
     entry->picture = {entry->pixels.view(), sample.labels, info.width, info.height};
@@ -89,8 +90,9 @@ std::string PictureStore::key_of(const Sample& sample) {
   return key;
 }
 
+/// What is defective is not kept: the file may be a sound one when it is asked for again.
 void PictureStore::keep(int64_t id, const std::shared_ptr<const Entry>& entry) {
-  if (entries_.empty()) return;
+  if (entries_.empty() || !entry->defect.empty()) return;
   const auto bytes = static_cast<int64_t>(entry->pixels.pixels.size());
   const std::lock_guard lock(mutex_);
   auto& slot = entries_[static_cast<size_t>(id)];

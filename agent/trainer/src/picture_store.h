@@ -31,7 +31,7 @@ class PictureStore {
   const Dataset& dataset() const { return dataset_; }
 
   /// The picture of `id`, its longer side `size`. When its file is corrupt: a grey pixel, without labels, and reported
-  /// to `corrupt` every time.
+  /// to `corrupt` every time. A file that exists and cannot be read throws std::system_error, as Dataset::sample does.
   std::shared_ptr<const Picture> get(int64_t id, std::vector<Corrupt>& corrupt);
 
   /// The size that get()'s picture has, from the file's header alone; nullopt when that cannot be read.

@@ -68,11 +68,10 @@ at::Tensor on_picture(const at::Tensor& boxes, int64_t first, const LetterboxInf
   return cut;
 }
 
-void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Detections>& found, const Dataset& data,
-                const std::set<int64_t>& unreadable) {
+void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Detections>& found, const Dataset& data) {
   for (size_t i = 0; i < batch.ids.size(); ++i) {
     const int64_t id = batch.ids[i];
-    if (unreadable.contains(id)) {
+    if (batch.unreadable.contains(id)) {
       evaluator.add_image(id, at::zeros({0, 6}, at::kFloat), missed_objects(data.labels(id)));
     } else {
       const LetterboxInfo& fit = batch.letterbox[i];
@@ -128,7 +127,7 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
   const DetectOptions options{.conf = kEvaluationConfidence, .multi_label = true};
   const auto item_count = static_cast<int64_t>(loss_item_names(model.family()).size());
   at::Tensor items = at::zeros({item_count}, at::TensorOptions().dtype(at::kFloat).device(device.device));
-  int64_t done = 0;
+  int64_t done = 0, unreadable = 0;
   for (const std::vector<int64_t>& pass : passes_) {
     const std::optional<Batch> batch = loader_.next();
     for (const Corrupt& corrupt : batch->corrupt) on_corrupt(corrupt);
@@ -138,13 +137,14 @@ ValidationResult Validator::run(Detector& model, const ComputeDevice& device, Co
     items += loss.items * static_cast<double>(images);
     const std::vector<Detections> found =
         batch->ids.empty() ? std::vector<Detections>{} : detect(raw, model.head_layout(), options);
-    add_images(evaluator, *batch, found, data_, loader_.corrupt_ids());
+    add_images(evaluator, *batch, found, data_);
+    unreadable += static_cast<int64_t>(batch->unreadable.size());
     done += images;
     progress(done, data_.size());
   }
   ValidationResult result;
-  const auto unreadable = at::tensor({static_cast<double>(loader_.corrupt_ids().size())}, at::kDouble);
-  const at::Tensor sums = ranks.sum(at::cat({items.to(at::kCPU, at::kDouble), unreadable}), "validation loss");
+  const auto own_unreadable = at::tensor({static_cast<double>(unreadable)}, at::kDouble);
+  const at::Tensor sums = ranks.sum(at::cat({items.to(at::kCPU, at::kDouble), own_unreadable}), "validation loss");
   result.unreadable = sums[-1].item<int64_t>();
   // Each rank's items are world_size times its share (see DetectionLoss): their mean over the ranks is the batch's.
   const double parts = static_cast<double>(ranks.world_size()) * static_cast<double>(std::max<int64_t>(done, 1));

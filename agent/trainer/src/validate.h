@@ -4,7 +4,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
 #include <vector>
 
 #include "collective.h"
@@ -32,15 +31,14 @@ LossResult loss_of_slice(Detector& model, DetectionLoss& loss, const Batch& batc
 /// Labels of one image of a batch as class and corners in pixels of the network's input, (K, 5).
 at::Tensor ground_truth(const Batch& batch, int64_t image);
 
-/// Adds a batch's images with what was found in each. One that is `unreadable` counts as one in which nothing is found:
-/// the objects that `data` has in it are missed.
-void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Detections>& found, const Dataset& data,
-                const std::set<int64_t>& unreadable);
+/// Adds a batch's images with what was found in each. One that could not be read for this batch counts as one in which
+/// nothing is found: the objects that `data` has in it are missed.
+void add_images(Evaluator& evaluator, const Batch& batch, const std::vector<Detections>& found, const Dataset& data);
 
 struct ValidationResult {
   MetricSummary metrics;
   LossItems loss;
-  int64_t unreadable = 0;  // images of all ranks that could not be read
+  int64_t unreadable = 0;  // images of all ranks that could not be read in this run
   /// Class by class, with curves and confusion matrix; rank 0 alone has it.
   std::optional<Metrics> details;
 };

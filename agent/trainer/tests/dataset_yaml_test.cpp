@@ -2,9 +2,11 @@
 
 #include <cmath>
 #include <functional>
+#include <system_error>
 
 #include "data_fixtures.h"
 #include "label_file.h"
+#include "persistent_read.h"
 
 namespace tenfold {
 namespace {
@@ -199,6 +201,57 @@ TEST_F(YoloFolder, AnImageThatVanishesLaterIsEmptyNotFatal) {
   const Sample sample = dataset.sample(0);
   EXPECT_TRUE(sample.bytes.empty());
   EXPECT_EQ(sample.width, 0);
+  EXPECT_EQ(sample.defect, "the file does not exist");
+}
+
+TEST_F(YoloFolder, AnImageWhoseSizeCannotBeReadIsAnErrorAndIsAskedForAgain) {
+  const Dataset dataset = open("train: images/train\nnames: [cat, dog]\n");
+  fs::remove(folder_ / "images/train/a.jpg");
+  fs::create_directory(folder_ / "images/train/a.jpg");  // can be opened, but not read
+  EXPECT_THROW(dataset.probe(0), std::system_error);
+  fs::remove(folder_ / "images/train/a.jpg");
+  add_image("images/train/a.jpg");
+  EXPECT_TRUE(dataset.probe(0));
+}
+
+// --- Trying again -------------------------------------------------------------------------------------------------------
+
+/// Reads 7 once it has failed `failures` times with `error`. Instead of waiting it notes how long it would have.
+struct UnsteadyFile {
+  int failures;
+  std::errc error;
+  std::vector<std::chrono::milliseconds> pauses{};
+
+  int read() {
+    return read_persistently(
+        [this] {
+          if (failures-- > 0) throw std::system_error(std::make_error_code(error), "reading a.jpg");
+          return 7;
+        },
+        [this](std::chrono::milliseconds pause) { pauses.push_back(pause); });
+  }
+};
+
+TEST(PersistentRead, TriesAgainAfterGrowingPauses) {
+  UnsteadyFile file{.failures = 3, .error = std::errc::io_error};
+  EXPECT_EQ(file.read(), 7);
+  EXPECT_EQ(file.pauses.size(), 3U);
+  EXPECT_LT(file.pauses.front(), file.pauses.back());
+}
+
+TEST(PersistentRead, GivesUpWithTheErrorAfterSomeSeconds) {
+  UnsteadyFile file{.failures = 1'000'000, .error = std::errc::io_error};
+  EXPECT_THROW(file.read(), std::system_error);
+  std::chrono::milliseconds waited{0};
+  for (const auto pause : file.pauses) waited += pause;
+  EXPECT_GT(waited, std::chrono::seconds(5)) << "a file server's restart";
+  EXPECT_LT(waited, std::chrono::seconds(10));
+}
+
+TEST(PersistentRead, DoesNotWaitForAFileThatDoesNotExist) {
+  UnsteadyFile file{.failures = 1, .error = std::errc::no_such_file_or_directory};
+  EXPECT_THROW(file.read(), std::system_error);
+  EXPECT_TRUE(file.pauses.empty());
 }
 
 TEST_F(YoloFolder, OfAnImageItsHeaderAloneIsReadForItsSize) {

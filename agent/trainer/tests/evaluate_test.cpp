@@ -156,13 +156,27 @@ TEST(Validation, ComparesBoxesAsFarAsTheyLieOnThePicture) {
   const Dataset data = testing::scenes_dataset(folder.path(), 1);
   const auto map_of = [&](const std::vector<float>& found) {
     Evaluator evaluator(1);
-    add_images(evaluator, letterboxed_batch(), {detections(found)}, data, {});
+    add_images(evaluator, letterboxed_batch(), {detections(found)}, data);
     return evaluator.compute().map50_95;
   };
   EXPECT_DOUBLE_EQ(map_of({24, 40, 40, 48, 0.9F, 0}), 1) << "the part that is on the picture";
   EXPECT_DOUBLE_EQ(map_of({24, 40, 40, 64, 0.9F, 0}), 1) << "with more beyond the edge than the label has";
   EXPECT_LT(map_of({24, 40, 40, 44, 0.9F, 0}), 0.2) << "half of it";
   EXPECT_DOUBLE_EQ(map_of({24, 50, 40, 60, 0.9F, 0}), 0) << "on the grey alone";
+}
+
+TEST(Validation, APictureIsMissedOnlyInTheBatchThatItCouldNotBeReadFor) {
+  const testing::TemporaryFolder folder;
+  const Dataset data = testing::scenes_dataset(folder.path(), 1);
+  const auto map_of = [&](const Batch& batch) {
+    Evaluator evaluator(1);
+    add_images(evaluator, batch, {detections({24, 40, 40, 48, 0.9F, 0})}, data);
+    return evaluator.compute().map50_95;
+  };
+  Batch unreadable = letterboxed_batch();
+  unreadable.unreadable = {0};
+  EXPECT_DOUBLE_EQ(map_of(unreadable), 0);
+  EXPECT_DOUBLE_EQ(map_of(letterboxed_batch()), 1) << "in a later epoch";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <system_error>
 
 #include "batch_picture.h"
 #include "data_fixtures.h"
@@ -297,6 +298,67 @@ TEST_F(LoaderTest, ACorruptImageIsReportedOnceAndReplacedInPlace) {
   EXPECT_TRUE(batches[0].images[1].eq(114).all().item<bool>());
   ASSERT_EQ(batches[0].targets.size(0), 2);
   EXPECT_EQ(batches[0].targets[1][0].item<float>(), 2);
+}
+
+/// A YOLO folder with the pictures 0.png and 1.png, each with an object.
+class FilesTest : public LoaderTest {
+ protected:
+  FilesTest() {
+    for (const std::string stem : {"0", "1"}) {
+      write_picture(stem);
+      testing::write_file(yolo_ / ("labels/" + stem + ".txt"), std::string("0 0.5 0.5 0.5 0.5\n"));
+    }
+    testing::write_file(yolo_ / "data.yaml", std::string("train: images\nnames: [red]\n"));
+  }
+
+  std::filesystem::path picture(const std::string& stem) const { return yolo_ / ("images/" + stem + ".png"); }
+
+  void write_picture(const std::string& stem) const {
+    testing::write_file(picture(stem), testing::scene_sample("a.png", 64, 64, {{0, 0.5f, 0.5f, 0.5f, 0.5f}}).file);
+  }
+
+  Dataset open() const { return Dataset::open_yaml(yolo_ / "data.yaml", "train"); }
+
+  /// Both pictures in one batch.
+  static Batch next_epoch(Loader& loader) {
+    loader.start(1, {{0, 1}}, std::nullopt);
+    return std::move(all(loader).at(0));
+  }
+
+  testing::TemporaryFolder yolo_;
+};
+
+TEST_F(FilesTest, APictureThatIsThereAgainIsSeenAgain) {
+  Loader loader(open(), options(2));
+  std::filesystem::remove(picture("0"));
+  testing::write_file(picture("1"), std::string());
+  const Batch without = next_epoch(loader);
+  ASSERT_EQ(without.corrupt.size(), 2U);
+  EXPECT_EQ(without.corrupt[0].reason, "the file does not exist");
+  EXPECT_EQ(without.corrupt[1].reason, "the file is empty");
+  EXPECT_EQ(without.targets.size(0), 0);
+
+  write_picture("0");
+  const Batch with = next_epoch(loader);
+  EXPECT_EQ(with.targets.size(0), 1);
+  EXPECT_FALSE(with.images[0].eq(114).all().item<bool>()) << "the grey is not what is kept";
+  EXPECT_EQ(with.unreadable, (std::set<int64_t>{1}));
+  EXPECT_TRUE(with.corrupt.empty()) << "it was told before";
+}
+
+TEST_F(FilesTest, APictureThatExistsAndCannotBeReadEndsTheEpoch) {
+  const Dataset dataset = open();
+  std::filesystem::remove(picture("1"));
+  std::filesystem::create_directory(picture("1"));  // can be opened, but not read
+  Loader loader(dataset, options(2));
+  loader.start(1, {{0, 1}}, std::nullopt);
+  try {
+    all(loader);
+    FAIL() << "no error";
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code(), std::errc::is_a_directory);
+    EXPECT_NE(std::string(error.what()).find(picture("1").string()), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(LoaderTest, StoppingInTheMiddleLeavesNothingBehind) {
