@@ -176,14 +176,9 @@ class Results {
 };
 
 /// While the network looks at one batch, the next is read and the one before is written.
-void predict_all(const std::vector<PictureFile>& files, size_t batch, RunningDetector& detector,
+void predict_all(const std::vector<PictureFile>& files, const BatchLimits& limits, RunningDetector& detector,
                  const DetectOptions& options, Results& results, ProgressLine& progress) {
-  const auto read = [&](size_t first) {
-    std::vector<ReadPicture> pictures;
-    for (size_t i = first; i < std::min(first + batch, files.size()); ++i)
-      pictures.push_back(read_picture(files[i], detector.imgsz));
-    return pictures;
-  };
+  const auto read = [&](size_t first) { return read_batch(std::span(files).subspan(first), detector.imgsz, limits); };
   std::future<void> writing;
   auto reading = std::async(std::launch::async, read, size_t{0});
   for (size_t done = 0; done < files.size();) {
@@ -222,7 +217,8 @@ int predict_pictures(const CommandArguments& arguments) {
   const DetectOptions options{.conf = static_cast<float>(conf.value_or(0.25)),
                               .iou = static_cast<float>(iou.value_or(0.7)),
                               .max_det = arguments.integer("max-det", 1, 30'000).value_or(300)};
-  const auto batch = static_cast<size_t>(arguments.integer("batch", 1, 1024).value_or(8));
+  const BatchLimits limits{.pictures = static_cast<size_t>(arguments.integer("batch", 1, 1024).value_or(8)),
+                           .keep_pixels = !arguments.flag("no-pictures")};
   const auto [files, left_out] = find_pictures(source);
   Outputs outputs = outputs_of(arguments);
   refuse_overwriting(files, outputs, arguments);
@@ -231,7 +227,7 @@ int predict_pictures(const CommandArguments& arguments) {
   RunningDetector detector = open_detector(arguments);
   Results results(std::move(outputs), detector.loaded.names);
   ProgressLine progress(files.size());
-  predict_all(files, batch, detector, options, results, progress);
+  predict_all(files, limits, detector, options, results, progress);
   results.finish();
   tell_end(results, files.size(), progress);
   return 0;
@@ -249,7 +245,7 @@ Command predict_command() {
                       {"iou", "X", "most overlap with a better box of the same class (0.7)"},
                       {"imgsz", "N", "side of the network's input in pixels (as it was trained)"},
                       {"max-det", "N", "most detections a picture (300)"},
-                      {"batch", "N", "pictures at a time (8)"},
+                      {"batch", "N", "pictures at a time, at most (8)"},
                       {"device", "NAME", "auto, cpu, cuda, or a GPU as N or cuda:N (auto)"},
                       {"out", "FOLDER", "where results go (runs/predict, or a new one beside it)"},
                       {"exist-ok", "", "write into `out` even if it is not empty"},

@@ -30,7 +30,7 @@ struct LoaderOptions {
   int threads = 2;
   int prefetch = 4;                        // batches made ahead, at most
   int64_t cache_bytes = int64_t{1} << 30;  // decoded, resized pictures kept in memory up to this; 0: none
-  std::shared_ptr<PictureFolder> folder = nullptr;  // where such pictures are kept in files; may be null
+  std::shared_ptr<PictureFolder> folder = nullptr;  // where such pictures are kept in files instead; may be null
   bool pinned = false;                     // page-locked batches for copies to a GPU
 };
 

@@ -1,7 +1,9 @@
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "commands.h"
@@ -41,6 +43,14 @@ int run(const std::string& command, const std::vector<std::string>& words) {
   return tenfold::run_command(commands, command, words);
 }
 
+/// Throws what ends the process as io_error if something that was printed is lost. A full disk is mostly met only here:
+/// what is printed to a file is written in blocks.
+void finish_output() {
+  if (std::fflush(stdout) != 0) throw std::system_error(errno, std::generic_category(), "writing the output");
+  // Of an earlier write it is only known that it failed.
+  if (std::ferror(stdout) != 0) throw tenfold::TrainerError(ExitCode::io_error, "writing the output failed: a part is lost");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -50,7 +60,7 @@ int main(int argc, char** argv) {
   }
   try {
     const int code = run(argv[1], std::vector<std::string>(argv + 2, argv + argc));
-    std::fflush(nullptr);
+    finish_output();
     return code;
   } catch (...) {
     const tenfold::Ending ending = tenfold::failure_of(std::current_exception());

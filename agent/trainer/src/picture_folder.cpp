@@ -1,7 +1,9 @@
 #include "picture_folder.h"
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -49,14 +51,23 @@ bool is_whole(std::span<const uint8_t> bytes, const Header& header) {
          bytes.size() == sizeof header + pixel_bytes(header) + kTail;
 }
 
-bool write(const fs::path& path, const Header& header, const ImageView& image) {
+/// No error if the file is written.
+std::error_code write(const fs::path& path, const Header& header, const ImageView& image) {
   const char tail[kTail] = {};
+  errno = 0;
   std::ofstream out(path, std::ios::binary);
   out.write(reinterpret_cast<const char*>(&header), sizeof header);
   out.write(reinterpret_cast<const char*>(image.pixels), static_cast<std::streamsize>(pixel_bytes(header)));
   out.write(tail, sizeof tail);
   out.close();
-  return out.good();
+  if (out.good()) return {};
+  return errno != 0 ? std::error_code(errno, std::generic_category()) : std::make_error_code(std::errc::io_error);
+}
+
+std::string in_gib(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
+  return text;
 }
 
 /// Like no other's. A process's id is not enough: trainers live in namespaces of their own, where ids come again, and one
@@ -69,8 +80,11 @@ std::string name_of_unfinished() {
 
 }  // namespace
 
-PictureFolder::PictureFolder(fs::path folder, int64_t max_bytes)
-    : folder_(std::move(folder)), max_bytes_(max_bytes), opened_(fs::file_time_type::clock::now() - kTick) {
+PictureFolder::PictureFolder(fs::path folder, int64_t max_bytes, OnRefusal on_refusal)
+    : folder_(std::move(folder)),
+      max_bytes_(max_bytes),
+      on_refusal_(std::move(on_refusal)),
+      opened_(fs::file_time_type::clock::now() - kTick) {
   fs::create_directories(folder_);
   measure();
 }
@@ -102,7 +116,19 @@ std::optional<PictureFolder::Stored> PictureFolder::find(const std::string& key)
   return Stored{std::move(file), image, header.original_width, header.original_height};
 }
 
-void PictureFolder::keep(const std::string& key, const ImageView& image, int original_width, int original_height) {
+bool PictureFolder::keep(const std::string& key, const ImageView& image, int original_width, int original_height) {
+  const std::string refusal = take(key, image, original_width, original_height);
+  if (refusal.empty()) return true;
+  const bool is_first = [&] {
+    const std::lock_guard lock(mutex_);
+    return !std::exchange(refused_, true);
+  }();
+  if (is_first && on_refusal_) on_refusal_(folder_.string() + ": " + refusal);
+  return false;
+}
+
+/// Keeps it, or says why not.
+std::string PictureFolder::take(const std::string& key, const ImageView& image, int original_width, int original_height) {
   Header header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.width = image.width, header.height = image.height;
@@ -110,19 +136,21 @@ void PictureFolder::keep(const std::string& key, const ImageView& image, int ori
   const auto bytes = static_cast<int64_t>(sizeof header + pixel_bytes(header) + kTail);
   {
     const std::lock_guard lock(mutex_);
-    if (!make_room(bytes)) return;
+    if (std::string refusal = make_room(bytes); !refusal.empty()) return refusal;
     bytes_ += bytes;
     added_bytes_ += bytes;
     used_.insert(key);
   }
   const fs::path path = path_of(key), unfinished = folder_ / name_of_unfinished();
-  std::error_code error;
-  fs::create_directory(path.parent_path(), error);
-  if (write(unfinished, header, image)) {
-    fs::rename(unfinished, path, error);
-    if (!error) return;
-  }
-  fs::remove(unfinished, error);
+  std::error_code error, ignored;
+  fs::create_directory(path.parent_path(), ignored);  // if it fails, so does the rename
+  error = write(unfinished, header, image);
+  if (!error) fs::rename(unfinished, path, error);
+  if (!error) return {};
+  fs::remove(unfinished, ignored);
+  const std::lock_guard lock(mutex_);
+  bytes_ -= bytes;
+  return "cannot be written to: " + error.message();
 }
 
 /// Adds up what the folder holds, of all runs and ranks.
@@ -146,16 +174,19 @@ void PictureFolder::measure() {
   }
 }
 
-/// Whether `bytes` more may be added; drops what was not used for the longest time if that helps.
-bool PictureFolder::make_room(int64_t bytes) {
+/// Why `bytes` more may not be added; empty where they may. Drops what was not used for the longest time if that helps.
+std::string PictureFolder::make_room(int64_t bytes) {
   std::error_code error;
   const auto space = fs::space(folder_, error);
-  if (error || space.available < kSpareBytes + static_cast<uintmax_t>(bytes)) return false;
+  if (error) return "its free space cannot be told: " + error.message();
+  if (space.available < kSpareBytes + static_cast<uintmax_t>(bytes))
+    return "its disk has " + in_gib(static_cast<int64_t>(space.available)) + " free, of which " +
+           in_gib(static_cast<int64_t>(kSpareBytes)) + " are left alone";
   // What other ranks add is seen only by measuring; a sixteenth of the limit between two times is close enough.
   if (added_bytes_ > max_bytes_ / 16) measure();
   while (bytes_ + bytes > max_bytes_)
-    if (!evict_one()) return false;
-  return true;
+    if (!evict_one()) return "it holds the " + in_gib(max_bytes_) + " that it may, of pictures in use";
+  return {};
 }
 
 bool PictureFolder::evict_one() {

@@ -54,6 +54,7 @@ std::shared_ptr<const PictureStore::Entry> PictureStore::stored(int64_t id, cons
   if (!found) return nullptr;
   auto entry = std::make_shared<Entry>();
   entry->file = found->file;
+  entry->in_folder = true;
   entry->picture = {found->image, dataset_.labels(id), found->original_width, found->original_height};
   return entry;
 }
@@ -72,7 +73,7 @@ std::shared_ptr<const PictureStore::Entry> PictureStore::read(int64_t id) {
     const ImageInfo info = probe_image(sample.bytes);
     entry->pixels = fitted(decode_image(sample.bytes, {.min_long_side = size_}), info, size_);
     entry->picture = {entry->pixels.view(), sample.labels, info.width, info.height};
-    if (folder_ != nullptr) folder_->keep(key, entry->picture.image, info.width, info.height);
+    entry->in_folder = folder_ != nullptr && folder_->keep(key, entry->picture.image, info.width, info.height);
   } catch (const ImageError& error) {
     entry->defect = error.what();
     entry->pixels = Image(1, 1, kGrey);
@@ -92,7 +93,7 @@ std::string PictureStore::key_of(const Sample& sample) {
 
 /// What is defective is not kept: the file may be a sound one when it is asked for again.
 void PictureStore::keep(int64_t id, const std::shared_ptr<const Entry>& entry) {
-  if (entries_.empty() || !entry->defect.empty()) return;
+  if (entries_.empty() || entry->in_folder || !entry->defect.empty()) return;
   const auto bytes = static_cast<int64_t>(entry->pixels.pixels.size());
   const std::lock_guard lock(mutex_);
   auto& slot = entries_[static_cast<size_t>(id)];

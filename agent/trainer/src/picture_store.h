@@ -25,7 +25,7 @@ struct Corrupt {
 class PictureStore {
  public:
   /// Keeps pictures in memory up to `cache_bytes` in all; those that come first stay. With a `folder` pictures are looked
-  /// for there, too, and kept there.
+  /// for and kept there, and in memory only those that it does not take.
   PictureStore(Dataset dataset, int size, int64_t cache_bytes, std::shared_ptr<PictureFolder> folder = nullptr);
 
   const Dataset& dataset() const { return dataset_; }
@@ -42,6 +42,7 @@ class PictureStore {
     Image pixels;                            // one of the two keeps them
     std::shared_ptr<const MappedFile> file;
     Picture picture;
+    bool in_folder = false;
     std::string defect;  // empty: sound
   };
 

@@ -51,6 +51,17 @@ ReadPicture read_picture(const PictureFile& file, int imgsz) {
   return read;
 }
 
+std::vector<ReadPicture> read_batch(std::span<const PictureFile> files, int imgsz, const BatchLimits& limits) {
+  std::vector<ReadPicture> batch;
+  size_t bytes = 0;
+  while (batch.size() < std::min(limits.pictures, files.size()) && bytes < limits.pixel_bytes) {
+    ReadPicture& picture = batch.emplace_back(read_picture(files[batch.size()], imgsz));
+    if (!limits.keep_pixels) picture.image = {};
+    bytes += picture.image.pixels.size();
+  }
+  return batch;
+}
+
 std::vector<std::vector<Prediction>> predict(Detector& model, const ComputeDevice& device,
                                              std::span<const ReadPicture> pictures, const DetectOptions& options) {
   const at::NoGradGuard no_grad;

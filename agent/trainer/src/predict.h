@@ -37,12 +37,23 @@ Prediction to_original(std::span<const float, 6> row, const PictureFit& fit);
 /// A picture that was read: for the network, and for drawing on it.
 struct ReadPicture {
   const PictureFile* file = nullptr;
-  Image image;         ///< at its own size; empty where the file could not be read
+  Image image;         ///< at its own size; empty where the file could not be read, or nothing is drawn on it
   at::Tensor input;    ///< uint8 (3, S, S)
   PictureFit fit;
   std::string defect;  ///< why the file could not be read; empty where it could
 };
 ReadPicture read_picture(const PictureFile& file, int imgsz);
+
+/// How much a batch holds.
+struct BatchLimits {
+  size_t pictures = 8;                     ///< at most
+  size_t pixel_bytes = size_t{256} << 20;  ///< of pictures at their own size; the one that reaches it is the last
+  bool keep_pixels = true;                 ///< of pictures at their own size, to draw on them
+};
+
+/// Reads the first of `files`: at least one if there is any. Pictures may be of 600 MB each, and several batches are in the
+/// making at a time.
+std::vector<ReadPicture> read_batch(std::span<const PictureFile> files, int imgsz, const BatchLimits& limits);
 
 /// What the detector finds in each of the pictures; nothing in those that could not be read.
 std::vector<std::vector<Prediction>> predict(Detector& model, const ComputeDevice& device,

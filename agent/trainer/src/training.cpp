@@ -97,7 +97,11 @@ void open_data(Training& t) {
                                                  std::to_string(classes) + " classes; use \"auto\"");
   }
   const TrainArguments& args = t.config.train;
-  PictureCache cache = picture_cache(args.cache, kTrainingCacheShare / t.env.local_world_size);
+  PictureCache cache = picture_cache(args.cache, kTrainingCacheShare / t.env.local_world_size,
+                                     [&events = t.events](const std::string& message) {
+                                       events.emit(WarningEvent{"cache_off", "train.cache: disk: " + message +
+                                                                                 "; up to 1 GiB of what it does not take is kept in memory", ""});
+                                     });
   t.cache_bytes = std::min(cache.memory_bytes, 3 * args.imgsz * args.imgsz * t.samples());
   t.loader_threads = static_cast<int>(args.workers.value_or(std::clamp(at::get_num_threads(), 1, 8)));
   t.loader = std::make_unique<Loader>(*t.data, LoaderOptions{.imgsz = static_cast<int>(args.imgsz),

@@ -11,6 +11,7 @@ namespace {
 
 using testing::mentions;
 using testing::run_trainer;
+using testing::run_trainer_on_full_disk;
 
 const Command& sample() {
   static const Command command{.name = "look",
@@ -110,6 +111,16 @@ TEST(CommandLine, TheYamlOfABuiltInModelExplainsItself) {
   EXPECT_EQ(code, 0);
   EXPECT_TRUE(mentions(output, "# How to read a model yaml")) << output;
   EXPECT_TRUE(mentions(output, "\nlayers:\n")) << output;
+}
+
+TEST(CommandLine, OutputThatIsLostIsAnError) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"inspect", "yolov8n", "--yaml"}, {"devices", "--json"}, {"--version"}, {"train", "--help"}}) {
+    const auto [code, output] = run_trainer_on_full_disk(words);
+    EXPECT_EQ(code, static_cast<int>(ExitCode::io_error)) << words[0];
+    EXPECT_TRUE(mentions(output, "tenfold-trainer: writing the output")) << output;
+  }
+  EXPECT_EQ(run_trainer_on_full_disk({"exprot"}).code, static_cast<int>(ExitCode::usage)) << "nothing is lost";
 }
 
 TEST(CommandLine, UnknownCommandsAndMissingOperandsAreUsageErrors) {

@@ -159,6 +159,19 @@ TEST_F(DataProcess, KeepingPicturesInFilesChangesNothing) {
   EXPECT_EQ(losses(train("sound", 1, {{"cache", "disk"}})), plain);  // another run finds them
 }
 
+TEST_F(DataProcess, ACacheFolderThatTakesNothingIsToldOnceAndChangesNothing) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  for (int i = 0; i < 256; ++i)  // a file where each of its folders should be
+    testing::write_file(folder_ / "cache/tenfold/pictures" / std::string{kDigits[i / 16], kDigits[i % 16]}, std::string("x"));
+  const Ranks ranks = train("sound", 1, {{"cache", "disk"}});
+  const std::vector<Json> told = ranks[0]->events("warning");
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0]["code"], "cache_off");
+  EXPECT_TRUE(testing::mentions(told[0]["message"], (folder_ / "cache/tenfold/pictures").string() + ": cannot be written to: "))
+      << told[0]["message"];
+  EXPECT_EQ(losses(ranks), losses(train("sound", 1, {{"cache", false}})));
+}
+
 TEST_F(DataProcess, RectanglesTrainAndValidate) {
   const Ranks two = train("sound", 2, {{"rect", true}});
   EXPECT_EQ(two[0]->events("epoch").size(), 2U);

@@ -23,8 +23,8 @@ Image flat(uint8_t level) {
   return Image(kPictureSide, kPictureSide, {level, level, level});
 }
 
-void keep(PictureFolder& folder, const std::string& key, uint8_t level) {
-  folder.keep(key, flat(level).view(), 640, 480);
+bool keep(PictureFolder& folder, const std::string& key, uint8_t level) {
+  return folder.keep(key, flat(level).view(), 640, 480);
 }
 
 std::vector<fs::path> files_in(const fs::path& folder) {
@@ -87,6 +87,31 @@ TEST(PictureFolder, ItDoesNotOutgrowItsLimit) {
   EXPECT_EQ(files_in(folder.path()).size(), 3U);
   EXPECT_TRUE(pictures.find("aa-1"));  // what is in use is not driven out
   EXPECT_FALSE(pictures.find("dd-4"));
+}
+
+TEST(PictureFolder, TellsOnceThatItIsFull) {
+  const TemporaryFolder folder;
+  std::vector<std::string> told;
+  PictureFolder pictures(folder.path(), kFileBytes, [&](const std::string& message) { told.push_back(message); });
+  EXPECT_TRUE(keep(pictures, "aa-1", 1));
+  EXPECT_TRUE(told.empty());
+  EXPECT_FALSE(keep(pictures, "bb-2", 1));
+  EXPECT_FALSE(keep(pictures, "cc-3", 1));
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(testing::mentions(told[0], folder.path().string() + ": it holds the 0.0 GiB that it may")) << told[0];
+}
+
+TEST(PictureFolder, TellsOnceThatItCannotBeWrittenTo) {
+  const TemporaryFolder folder;
+  testing::write_file(folder / "aa", std::string("where a folder should be"));
+  std::vector<std::string> told;
+  PictureFolder pictures(folder.path(), kPlenty, [&](const std::string& message) { told.push_back(message); });
+  EXPECT_FALSE(keep(pictures, "aa-1", 1));
+  EXPECT_FALSE(keep(pictures, "aa-2", 1));
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(testing::mentions(told[0], folder.path().string() + ": cannot be written to: ")) << told[0];
+  EXPECT_TRUE(keep(pictures, "bb-3", 1)) << "the others are kept";
+  EXPECT_EQ(files_in(folder.path()).size(), 2U) << "and nothing unfinished";
 }
 
 TEST(PictureFolder, WhatNoRunHasUsedSinceMakesRoom) {
@@ -160,6 +185,16 @@ TEST_F(StoreWithFolder, AWarmFolderGivesTheSamePictures) {
     EXPECT_TRUE(same(*picture(warm, id), *expected)) << id;  // by its known key
   }
   EXPECT_EQ(files_in(cache_.path()).size(), 8U);
+}
+
+TEST_F(StoreWithFolder, WhatTheFolderDoesNotTakeIsKeptInMemory) {
+  PictureStore full(dataset_, 48, kPlenty, std::make_shared<PictureFolder>(cache_ / "full", 0));
+  const auto first = picture(full, 0);
+  EXPECT_EQ(picture(full, 0), first) << "the same, not decoded anew";
+
+  PictureStore roomy(dataset_, 48, kPlenty, std::make_shared<PictureFolder>(cache_ / "roomy", kPlenty));
+  const auto mapped = picture(roomy, 0);
+  EXPECT_NE(picture(roomy, 0), mapped) << "memory is for what the folder does not take";
 }
 
 TEST_F(StoreWithFolder, AnotherSizeIsAnotherPicture) {

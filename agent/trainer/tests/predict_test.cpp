@@ -57,6 +57,42 @@ TEST(PictureFit, MeansThePixelsThatLetterboxingUses) {
   EXPECT_EQ(pixels[0][32][right], 114);
 }
 
+/// Three white pictures of 30 000 bytes each.
+class ReadBatch : public ::testing::Test {
+ protected:
+  ReadBatch() {
+    for (const std::string name : {"a", "b", "c"}) {
+      testing::write_file(folder_ / (name + ".png"), encode_png(Image(100, 100, {255, 255, 255})));
+      files_.push_back({folder_ / (name + ".png"), name});
+    }
+  }
+
+  TemporaryFolder folder_;
+  std::vector<PictureFile> files_;
+};
+
+TEST_F(ReadBatch, EndsWithThePictureThatFillsIt) {
+  EXPECT_EQ(read_batch(files_, 32, {.pixel_bytes = 40'000}).size(), 2U);
+  EXPECT_EQ(read_batch(files_, 32, {.pixel_bytes = 1}).size(), 1U) << "one, however large";
+  EXPECT_EQ(read_batch(files_, 32, {.pictures = 2}).size(), 2U);
+  const auto whole = read_batch(files_, 32, {});
+  ASSERT_EQ(whole.size(), 3U);
+  EXPECT_EQ(whole[2].file, &files_[2]);
+  EXPECT_EQ(whole[2].image.width, 100);
+}
+
+TEST_F(ReadBatch, KeepsNoPixelsThatNothingIsDrawnOn) {
+  const auto batch = read_batch(files_, 32, {.pixel_bytes = 1, .keep_pixels = false});
+  ASSERT_EQ(batch.size(), 3U) << "what is not kept fills nothing";
+  for (const ReadPicture& picture : batch) {
+    EXPECT_TRUE(picture.image.empty());
+    EXPECT_EQ(picture.image.pixels.size(), 0U);
+    EXPECT_TRUE(picture.defect.empty());
+    EXPECT_EQ(picture.fit.width, 100);
+    EXPECT_EQ(picture.input.size(2), 32);
+  }
+}
+
 std::vector<std::string> names_in(const fs::path& source) {
   std::vector<std::string> names;
   for (const PictureFile& file : find_pictures(source.string()).files) names.push_back(file.name.string());
