@@ -6,7 +6,9 @@
 #include <torch/csrc/distributed/c10d/comm.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "collective_backend.h"
@@ -64,10 +66,16 @@ class WorkReduction final : public PendingReduction {
   StallWatch& watch_;
 };
 
+/// An error of Gloo's is thrown where its collective is waited for. Over NCCL nobody may come that far.
+std::optional<std::chrono::milliseconds> hearing_over(const std::string& backend) {
+  if (backend != "nccl") return std::nullopt;
+  return std::chrono::seconds(10);
+}
+
 class Group final : public Communicator {
  public:
   Group(c10::intrusive_ptr<c10d::ProcessGroup> group, std::string backend, const Rendezvous& rendezvous, OnStall on_stall)
-      : group_(std::move(group)), backend_(std::move(backend)), watch_(rendezvous, std::move(on_stall)) {}
+      : group_(std::move(group)), backend_(std::move(backend)), watch_(rendezvous, std::move(on_stall), hearing_over(backend_)) {}
 
   int rank() const override { return group_->getRank(); }
   int world_size() const override { return group_->getSize(); }

@@ -9,8 +9,6 @@ namespace {
 constexpr auto kLookEvery = std::chrono::milliseconds(100);
 /// That a rank which still lives has to say where it stands.
 constexpr auto kGrace = std::chrono::seconds(3);
-/// That the thread which trains has to hear of a failure by itself.
-constexpr auto kUnheard = std::chrono::seconds(2);
 
 enum class Outcome { pending, done, failed };
 
@@ -26,8 +24,12 @@ Outcome outcome_of(const c10::intrusive_ptr<c10d::Work>& work) {
 
 }  // namespace
 
-StallWatch::StallWatch(const Rendezvous& rendezvous, OnStall on_stall)
-    : limit_(rendezvous.timeout), on_stall_(std::move(on_stall)), roll_call_(rendezvous), thread_([this] { watch(); }) {}
+StallWatch::StallWatch(const Rendezvous& rendezvous, OnStall on_stall, std::optional<std::chrono::milliseconds> hearing)
+    : limit_(rendezvous.timeout),
+      on_stall_(std::move(on_stall)),
+      hearing_(hearing),
+      roll_call_(rendezvous),
+      thread_([this] { watch(); }) {}
 
 StallWatch::~StallWatch() {
   {
@@ -72,17 +74,20 @@ void StallWatch::end(uint64_t sequence) {
 
 /// With the lock held. They end in the order in which they began, so the first that goes on ends the search.
 void StallWatch::forget_done() {
-  while (!under_way_.empty() && outcome_of(under_way_.front().work) == Outcome::done) under_way_.pop_front();
+  const auto is_over = [&](Outcome outcome) { return outcome == Outcome::done || (outcome == Outcome::failed && !hearing_); };
+  while (!under_way_.empty() && is_over(outcome_of(under_way_.front().work))) under_way_.pop_front();
 }
 
 /// With the lock held: whether the oldest has taken too long, or failed without anybody's hearing of it.
 bool StallWatch::must_call(Clock::time_point now) {
   forget_done();
   if (under_way_.empty()) return false;
-  const bool failed = !failure_heard_ && outcome_of(under_way_.front().work) == Outcome::failed;
-  if (!failed) failed_since_.reset();
-  if (failed && !failed_since_) failed_since_ = now;
-  return now - under_way_.front().since >= limit_ || (failed && now - *failed_since_ >= kUnheard);
+  if (outcome_of(under_way_.front().work) != Outcome::failed) {
+    failed_since_.reset();
+    return now - under_way_.front().since >= limit_;
+  }
+  if (!failed_since_) failed_since_ = now;
+  return !failure_heard_ && now - *failed_since_ >= *hearing_;
 }
 
 Standing StallWatch::standing() const {

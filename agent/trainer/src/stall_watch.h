@@ -24,11 +24,12 @@ namespace tenfold {
 /// which had better end the process. Gloo and NCCL have time limits of their own, set later than this one: they break
 /// the ranks' connections, and then nobody can tell any more who was the first to be missing.
 ///
-/// A collective that fails on a GPU lets nobody know: the thread that trains waits for the device, which waits for a peer.
-/// The ranks are called for such a failure, too, unless that thread hears of it by itself.
+/// A collective over NCCL that fails lets nobody know: the thread that trains waits for the device, which waits for a peer. So
+/// the ranks can be called for a failure, too, that this thread has not heard of within a time.
 class StallWatch {
  public:
-  StallWatch(const Rendezvous& rendezvous, OnStall on_stall);
+  /// `hearing`: within which the thread that trains must have heard of a failure; none: it hears of all, sooner or later.
+  StallWatch(const Rendezvous& rendezvous, OnStall on_stall, std::optional<std::chrono::milliseconds> hearing = std::nullopt);
   ~StallWatch();
   StallWatch(const StallWatch&) = delete;
   StallWatch& operator=(const StallWatch&) = delete;
@@ -79,6 +80,7 @@ class StallWatch {
 
   const std::chrono::milliseconds limit_;
   const OnStall on_stall_;
+  const std::optional<std::chrono::milliseconds> hearing_;
   RollCall roll_call_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -22,7 +22,7 @@ TEST(StallWatch, CallsTheRanksForAFailureThatNobodyHearsOf) {
   const Rendezvous rendezvous{.port = testing::free_port(), .rank = 0, .world_size = 2, .timeout = std::chrono::hours(1)};
   const MeetingPoint meeting = open_meeting_point(rendezvous);
   std::promise<std::string> told;
-  StallWatch watch(rendezvous, [&](const std::string& verdict) { told.set_value(verdict); });
+  StallWatch watch(rendezvous, [&](const std::string& verdict) { told.set_value(verdict); }, std::chrono::milliseconds(1));
   watch.follow("gradients", [] { return c10::make_intrusive<FailedWork>(); });
   const std::string verdict = told.get_future().get();
   EXPECT_TRUE(testing::mentions(verdict, "collective 1 (gradients)")) << verdict;
