@@ -1,17 +1,12 @@
 #include "dataset.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <limits>
 #include <system_error>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "dataset_storage.h"
-#include "file_io.h"
 #include "image.h"
+#include "input_file.h"
 #include "persistent_read.h"
 
 namespace tenfold {
@@ -25,40 +20,6 @@ constexpr float kCoordinateSlack = 1e-5f;
 // Most headers end within this. Where a camera has put a preview or a colour profile before the size, more is read.
 constexpr size_t kHeaderBytes = size_t{16} << 10;
 
-/// An image file that is open. Its functions throw std::system_error with the path.
-class ImageFile {
- public:
-  explicit ImageFile(const std::filesystem::path& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (fd_ < 0) throw_io_error("opening", path_);
-  }
-  ~ImageFile() { ::close(fd_); }
-  ImageFile(const ImageFile&) = delete;
-  ImageFile& operator=(const ImageFile&) = delete;
-
-  size_t size() const {
-    struct stat status;
-    if (::fstat(fd_, &status) != 0) throw_io_error("reading the size of", path_);
-    return static_cast<size_t>(status.st_size);
-  }
-
-  /// Reads what comes next: as many bytes as there is room for, fewer only at the file's end. Returns their number.
-  size_t read(std::span<uint8_t> room) {
-    size_t size = 0;
-    while (size < room.size()) {
-      const ssize_t count = ::read(fd_, room.data() + size, room.size() - size);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) throw_io_error("reading", path_);
-      if (count == 0) break;
-      size += static_cast<size_t>(count);
-    }
-    return size;
-  }
-
- private:
-  const std::filesystem::path& path_;
-  int fd_;
-};
-
 struct FileContent {
   PixelBuffer memory;
   size_t size = 0;
@@ -66,7 +27,7 @@ struct FileContent {
 
 /// The whole file. Throws std::system_error.
 FileContent read_whole(const std::filesystem::path& path) {
-  ImageFile file(path);
+  InputFile file(path);
   // A byte more than there should be: so something is read even of what has no size, and a folder is told from a file.
   PixelBuffer memory(file.size() + 1);
   const size_t size = file.read({memory.data(), memory.size()});
@@ -104,7 +65,7 @@ void read_image_file(const std::filesystem::path& path, Sample& sample) {
 
 /// Of as little of the file as tells it. Width 0 when nothing does. Throws std::system_error.
 ImageInfo probe_start(const std::filesystem::path& path) {
-  ImageFile file(path);
+  InputFile file(path);
   std::vector<uint8_t> start;
   for (size_t wanted = kHeaderBytes;; wanted *= 4) {
     const size_t before = start.size();

@@ -2,10 +2,13 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "input_file.h"
 
 namespace tenfold {
 namespace {
@@ -50,27 +53,35 @@ FileDigest DurableFile::commit() {
   return {path_.filename().string(), bytes_, hash_.hex()};
 }
 
-std::vector<uint8_t> read_file(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw_io_error("opening", path);
-  struct stat info {};
-  std::vector<uint8_t> bytes;
-  if (::fstat(fd, &info) == 0 && info.st_size > 0) bytes.resize(static_cast<size_t>(info.st_size));
+InputFile::InputFile(std::filesystem::path path)
+    : path_(std::move(path)), fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (fd_ < 0) throw_io_error("opening", path_);
+}
+
+InputFile::~InputFile() { ::close(fd_); }
+
+size_t InputFile::size() const {
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0) throw_io_error("reading the size of", path_);
+  return static_cast<size_t>(status.st_size);
+}
+
+size_t InputFile::read(std::span<uint8_t> room) {
   size_t size = 0;
-  while (size < bytes.size()) {
-    const ssize_t count = ::read(fd, bytes.data() + size, bytes.size() - size);
+  while (size < room.size()) {
+    const ssize_t count = ::read(fd_, room.data() + size, room.size() - size);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      const int error = errno;
-      ::close(fd);
-      errno = error;
-      throw_io_error("reading", path);
-    }
+    if (count < 0) throw_io_error("reading", path_);
     if (count == 0) break;
     size += static_cast<size_t>(count);
   }
-  ::close(fd);
-  bytes.resize(size);
+  return size;
+}
+
+std::vector<uint8_t> read_file(const std::filesystem::path& path) {
+  InputFile file(path);
+  std::vector<uint8_t> bytes(file.size());
+  bytes.resize(file.read(bytes));
   return bytes;
 }
 
