@@ -5,6 +5,11 @@
 
 #include <array>
 
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
+#include <netinet/in.h>
+
 #include "exit_code.h"
 #include "free_port.h"
 #include "model.h"
@@ -24,6 +29,20 @@ TEST(Collective, OneRankAloneExchangesNothing) {
   EXPECT_EQ(ranks->sum(at::tensor({3.0})).item<double>(), 3.0);
   EXPECT_EQ(ranks->begin_max(at::tensor({3}))->wait().item<int>(), 3);
   EXPECT_EQ(ranks->gather_rows(at::ones({2, 5})).size(), 1U);
+}
+
+/// A name server that does not answer would hold up the meeting of ranks, for LibTorch asks for the names of addresses.
+TEST(Collective, NobodyInThisProgramAsksForTheNameOfAnAddress) {
+  sockaddr_in loopback{};
+  loopback.sin_family = AF_INET;
+  loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  // What shared libraries call, too.
+  const auto lookup = reinterpret_cast<decltype(&::getnameinfo)>(::dlsym(RTLD_DEFAULT, "getnameinfo"));
+  ASSERT_NE(lookup, nullptr);
+  std::array<char, NI_MAXHOST> host{};
+  const auto* address = reinterpret_cast<const sockaddr*>(&loopback);
+  ASSERT_EQ(lookup(address, sizeof(loopback), host.data(), host.size(), nullptr, 0, 0), 0);
+  EXPECT_STREQ(host.data(), "127.0.0.1");
 }
 
 TEST(Collective, RanksSumAgreeBroadcastAndGather) {
