@@ -29,6 +29,30 @@ std::vector<at::Tensor> gradients_of(const std::vector<at::Tensor>& parameters) 
   return gradients;
 }
 
+/// (n) a tensor's numbers as they lie in memory, without a copy.
+at::Tensor as_they_lie(const at::Tensor& tensor) {
+  TORCH_CHECK(tensor.is_non_overlapping_and_dense(), "a parameter has gaps in memory");
+  return tensor.as_strided({tensor.numel()}, {1});
+}
+
+std::vector<at::Tensor> as_they_lie(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> flat;
+  flat.reserve(tensors.size());
+  for (const at::Tensor& tensor : tensors) flat.push_back(as_they_lie(tensor.detach()));
+  return flat;
+}
+
+/// The parameters' gradients in the order of the parameters' own memory. ATen's fused optimizers go by that order on CPUs,
+/// whatever the strides say, and copy each tensor that is not contiguous first.
+std::vector<at::Tensor> gradients_as_parameters_lie(const std::vector<at::Tensor>& parameters) {
+  std::vector<at::Tensor> gradients = gradients_of(parameters);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const bool alike = gradients[i].strides() == parameters[i].strides();
+    gradients[i] = as_they_lie(alike ? gradients[i] : at::empty_like(parameters[i]).copy_(gradients[i]));
+  }
+  return gradients;
+}
+
 std::vector<at::Tensor> zeros_beside(const std::vector<at::Tensor>& tensors) {
   std::vector<at::Tensor> zeros;
   for (const at::Tensor& tensor : tensors) zeros.push_back(at::zeros_like(tensor.detach()));
@@ -53,8 +77,8 @@ class Sgd final : public Optimizer {
     const bool has_momentum = rates.momentum != 0;
     for (size_t g = 0; g < groups_.size(); ++g) {
       if (groups_[g].tensors.empty()) continue;
-      at::_fused_sgd_(groups_[g].tensors, gradients_of(groups_[g].tensors),
-                      has_momentum ? at::TensorList(velocity_[g]) : at::TensorList(),
+      const auto velocity = has_momentum ? as_they_lie(velocity_[g]) : std::vector<at::Tensor>();
+      at::_fused_sgd_(as_they_lie(groups_[g].tensors), gradients_as_parameters_lie(groups_[g].tensors), velocity,
                       g == kWeights ? weight_decay_ : 0.0, rates.momentum, rates.lr[g], /*dampening=*/0.0,
                       /*nesterov=*/has_momentum, /*maximize=*/false, /*is_first_step=*/false);
     }
@@ -92,14 +116,16 @@ class Adam final : public Optimizer {
     for (size_t g = 0; g < groups_.size(); ++g) {
       if (groups_[g].tensors.empty()) continue;
       at::_foreach_add_(steps_[g], 1);
-      const std::vector<at::Tensor> gradients = gradients_of(groups_[g].tensors);
+      const auto parameters = as_they_lie(groups_[g].tensors);
+      const auto gradients = gradients_as_parameters_lie(groups_[g].tensors);
+      const auto mean = as_they_lie(mean_[g]), square = as_they_lie(square_[g]);
       const double decay = g == kWeights ? weight_decay_ : 0.0;
       if (decay_ == Decay::apart) {
-        at::_fused_adamw_(groups_[g].tensors, gradients, mean_[g], square_[g], /*max_exp_avg_sqs=*/{}, steps_[g],
+        at::_fused_adamw_(parameters, gradients, mean, square, /*max_exp_avg_sqs=*/{}, steps_[g],
                           rates.lr[g], /*beta1=*/rates.momentum, kBeta2, decay, kEps, /*amsgrad=*/false,
                           /*maximize=*/false);
       } else {
-        at::_fused_adam_(groups_[g].tensors, gradients, mean_[g], square_[g], /*max_exp_avg_sqs=*/{}, steps_[g],
+        at::_fused_adam_(parameters, gradients, mean, square, /*max_exp_avg_sqs=*/{}, steps_[g],
                          rates.lr[g], /*beta1=*/rates.momentum, kBeta2, decay, kEps, /*amsgrad=*/false,
                          /*maximize=*/false);
       }

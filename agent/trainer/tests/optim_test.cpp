@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <string>
 
 #include "ema.h"
 #include "exit_code.h"
@@ -61,17 +63,38 @@ TEST(Adam, ItsDecayIsPartOfTheGradient) {
   EXPECT_NEAR(p.item<double>(), 1 - 0.01, 1e-6);
 }
 
+std::unique_ptr<Optimizer> optimizer_of(const std::string& name, const at::Tensor& parameter) {
+  if (name == "SGD") return make_sgd(only(kWeights, parameter), 0.1);
+  return name == "Adam" ? make_adam(only(kWeights, parameter), 0.1) : make_adamw(only(kWeights, parameter), 0.1);
+}
+
+TEST(Optimizer, ItsStepIsTheSameHoweverParameterAndGradientLieInMemory) {
+  at::manual_seed(1);
+  const at::Tensor value = at::randn({5, 7, 3, 3}), gradient = at::randn({5, 7, 3, 3});
+  const auto after_steps = [&](const char* name, at::MemoryFormat of_parameter, at::MemoryFormat of_gradient) {
+    at::Tensor p = value.clone(of_parameter).set_requires_grad(true);
+    p.mutable_grad() = gradient.clone(of_gradient);
+    const auto optimizer = optimizer_of(name, p);
+    for (int i = 0; i < 3; ++i) optimizer->step(rates(0.1, 0.9));
+    return p.detach();
+  };
+  constexpr auto kFirst = at::MemoryFormat::Contiguous, kLast = at::MemoryFormat::ChannelsLast;
+  for (const char* name : {"SGD", "AdamW", "Adam"}) {
+    const at::Tensor expected = after_steps(name, kFirst, kFirst);
+    EXPECT_FALSE(expected.equal(value));
+    EXPECT_TRUE(at::allclose(after_steps(name, kLast, kLast), expected, 0, 1e-6)) << name;
+    EXPECT_TRUE(at::allclose(after_steps(name, kLast, kFirst), expected, 0, 1e-6)) << name;
+    EXPECT_TRUE(at::allclose(after_steps(name, kFirst, kLast), expected, 0, 1e-6)) << name;
+  }
+}
+
 TEST(Optimizer, StateComesBackAndMakesTheSameStep) {
   for (const char* name : {"SGD", "AdamW", "Adam"}) {
     const at::Tensor a = parameter_with_gradient(1.0, 0.5);
     const at::Tensor b = parameter_with_gradient(1.0, 0.5);
-    const auto make = [&](const at::Tensor& p) {
-      if (std::string(name) == "SGD") return make_sgd(only(kWeights, p), 0.1);
-      return std::string(name) == "Adam" ? make_adam(only(kWeights, p), 0.1) : make_adamw(only(kWeights, p), 0.1);
-    };
-    const auto first = make(a);
+    const auto first = optimizer_of(name, a);
     first->step(rates(0.1, 0.9));
-    const auto second = make(b);
+    const auto second = optimizer_of(name, b);
     second->load_state(first->state());
     b.data().copy_(a);
     first->step(rates(0.1, 0.9));
