@@ -12,7 +12,8 @@ import {type Given, optionsOf, wholeNumber} from './options.js';
  *
  * A step of all ranks is timed in four ways that take turns: without any exchange; with all gradients in one message after the backward pass;
  * with buckets that travel while the backward pass goes on; and with these in bfloat16. What the second takes longer than the first is the cost
- * of the communication; what the third still takes longer is the part that is not hidden.
+ * of the communication; what the third still takes longer is the part that is not hidden. On one host without GPUs, buckets (not those in
+ * bfloat16) go through memory that the ranks share; so all is timed once as if each rank were on a host of its own, and once as it is.
  */
 
 const HELP = `npm run bench:exchange -- [options]
@@ -34,7 +35,10 @@ interface Measured {
   readonly ms: Readonly<Record<'compute' | 'at_once' | 'overlapped' | 'overlapped_bf16', number>>;
 }
 
-report(await measure(optionsOf(HELP, settingsOf)));
+const settings = optionsOf(HELP, settingsOf);
+console.log(described(settings));
+report('each rank as if on a host of its own', await measure(settings, 1));
+report('all ranks on this host', await measure(settings, settings.ranks));
 
 interface Settings {
   readonly model: string;
@@ -57,22 +61,24 @@ function settingsOf(given: Given): Settings {
   };
 }
 
-async function measure({model, imgsz, images, ranks, threads, rounds}: Settings): Promise<Measured> {
+function described({model, imgsz, images, ranks, threads, rounds}: Settings): string {
+  return `${model}, ${ranks} ranks with ${threads} thread(s) and ${images} images of ${imgsz} x ${imgsz} each, medians of ${rounds} steps`;
+}
+
+async function measure({model, imgsz, images, ranks, threads, rounds}: Settings, ranksOfHost: number): Promise<Measured> {
   await run('cmake', ['--build', BUILD, '--target', 'tenfold-trainer-exchange']);
   const port = await freePort();
   const outputs = await Promise.all(
     Array.from({length: ranks}, (_, rank) => {
-      const env = {...process.env, ...rankEnvironment(rank, ranks, port), OMP_NUM_THREADS: String(threads)};
+      const own = {LOCAL_WORLD_SIZE: String(ranksOfHost), OMP_NUM_THREADS: String(threads)};
+      const env = {...process.env, ...rankEnvironment(rank, ranks, port), ...own};
       return run(path.join(BUILD, 'tenfold-trainer-exchange'), [model, imgsz, images, rounds].map(String), {env});
     }),
-  );
-  console.log(
-    `${model}, ${ranks} ranks with ${threads} thread(s) and ${images} images of ${imgsz} x ${imgsz} each, medians of ${rounds} steps`,
   );
   return JSON.parse(outputs[0]!.stdout) as Measured;
 }
 
-function report({backend, device, gradient_bytes, ms}: Measured): void {
+function report(heading: string, {backend, device, gradient_bytes, ms}: Measured): void {
   const communication = ms.at_once - ms.compute;
   const line = (name: string, value: number, comment = '') =>
     console.log(`  ${name.padEnd(42)} ${value.toFixed(1).padStart(8)} ms ${comment}`);
@@ -81,7 +87,7 @@ function report({backend, device, gradient_bytes, ms}: Measured): void {
     if (exposed >= communication) return `nothing of the communication is hidden: ${exposed.toFixed(1)} ms`;
     return `${exposed.toFixed(1)} ms of the communication are left, ${(100 * (1 - exposed / communication)).toFixed(0)} % are hidden`;
   };
-  console.log(`  ${backend} on ${device}, ${(gradient_bytes / 2 ** 20).toFixed(1)} MiB of gradients`);
+  console.log(`\n${heading}: ${backend} on ${device}, ${(gradient_bytes / 2 ** 20).toFixed(1)} MiB of gradients`);
   line('forward and backward, no exchange', ms.compute);
   line('one message after the backward pass', ms.at_once, `communication takes ${communication.toFixed(1)} ms`);
   line('buckets during the backward pass', ms.overlapped, hidden(ms.overlapped));

@@ -108,6 +108,7 @@ int run(const Options& options) {
                            .port = env.master_port,
                            .rank = env.rank,
                            .world_size = env.world_size,
+                           .local_world_size = env.local_world_size,
                            .device = replica.device.device});
   // An exchange hangs its hooks on the parameters for as long as it lives: one replica for each.
   Replica compressing = make_replica(options, env);

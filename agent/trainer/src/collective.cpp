@@ -75,7 +75,10 @@ std::optional<std::chrono::milliseconds> hearing_over(const std::string& backend
 class Group final : public Communicator {
  public:
   Group(c10::intrusive_ptr<c10d::ProcessGroup> group, std::string backend, const Rendezvous& rendezvous, OnStall on_stall)
-      : group_(std::move(group)), backend_(std::move(backend)), watch_(rendezvous, std::move(on_stall), hearing_over(backend_)) {}
+      : group_(std::move(group)),
+        backend_(std::move(backend)),
+        one_host_(rendezvous.local_world_size == rendezvous.world_size),
+        watch_(rendezvous, std::move(on_stall), hearing_over(backend_)) {}
 
   int rank() const override { return group_->getRank(); }
   int world_size() const override { return group_->getSize(); }
@@ -125,8 +128,9 @@ class Group final : public Communicator {
   std::unique_ptr<GradientExchange> exchange_gradients(std::vector<at::Tensor> parameters,
                                                        const std::vector<std::string>& names,
                                                        GradientCompression compression) override {
-    return talking(
-        watch_, [&] { return bucketed_exchange(group_, watch_, std::move(parameters), names, compression); });
+    return talking(watch_, [&] {
+      return bucketed_exchange(group_, watch_, std::move(parameters), names, {compression, one_host_});
+    });
   }
 
  private:
@@ -153,6 +157,7 @@ class Group final : public Communicator {
 
   c10::intrusive_ptr<c10d::ProcessGroup> group_;
   std::string backend_;
+  bool one_host_;
   StallWatch watch_;
 };
 

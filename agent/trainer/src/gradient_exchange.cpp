@@ -1,7 +1,6 @@
 #include "gradient_exchange.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/distributed/c10d/comm.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "bucket_average.h"
 #include "collective_errors.h"
 
 namespace tenfold {
@@ -17,48 +17,37 @@ namespace {
 constexpr size_t kFirstBucketBytes = size_t{1} << 20;  // small, so that the exchange begins early
 constexpr size_t kBucketBytes = size_t{25} << 20;
 
-/// Sends a full bucket on its way; the Reducer waits for it at the end of the backward pass.
-class BucketAverage final : public c10d::CommHookInterface {
- public:
-  BucketAverage(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch, GradientCompression compression)
-      : group_(std::move(group)), watch_(watch), compression_(compression) {}
+/// Each copy of the gradients is read by all ranks: beyond so many, a ring's fewer bytes are worth more.
+constexpr int kMostRanksInMemory = 8;
 
-  c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
-    ++buckets_begun_;
-    at::Tensor gradients = bucket.getBufferRef().div_(group_->getSize());
-    if (compression_ == GradientCompression::none) return begin_sum(gradients)->getFuture();
-    const at::Tensor compressed = gradients.to(at::kBFloat16);
-    return begin_sum(compressed)->getFuture()->then(
-        [gradients, compressed](c10::ivalue::Future& sent) {
-          sent.value();  // throws what went wrong
-          gradients.copy_(compressed);
-          return c10::IValue(std::vector<at::Tensor>{gradients});
-        },
-        c10::ListType::ofTensors());
+int64_t count_of(const std::vector<at::Tensor>& parameters) {
+  int64_t count = 0;
+  for (const at::Tensor& parameter : parameters) count += parameter.numel();
+  return count;
+}
+
+/// Null on all ranks where one cannot have it.
+std::unique_ptr<SharedMemory> memory_for(c10d::ProcessGroup& group, StallWatch& watch,
+                                         const std::vector<at::Tensor>& parameters) {
+  const auto fits = [](const at::Tensor& each) { return each.is_cpu() && each.scalar_type() == at::kFloat; };
+  if (group.getSize() > kMostRanksInMemory || !std::ranges::all_of(parameters, fits)) return nullptr;
+  std::unique_ptr<SharedMemory> memory;
+  watch.run("shared memory", [&] { memory = SharedMemory::open(group, shared_bytes_for(count_of(parameters))); });
+  return memory;
+}
+
+std::unique_ptr<BucketAverage> average_for(const c10::intrusive_ptr<c10d::ProcessGroup>& group, StallWatch& watch,
+                                           const std::vector<at::Tensor>& parameters, const ExchangeOptions& options) {
+  if (options.one_host && options.compression == GradientCompression::none) {
+    if (auto memory = memory_for(*group, watch, parameters)) return average_in_memory(group, watch, std::move(memory));
   }
-
-  at::Tensor parseHookResult(const c10::IValue& result) override { return c10d::detail::parseCppCommHookResult(result); }
-
-  void begin_pass() { buckets_begun_ = 0; }
-
- private:
-  c10::intrusive_ptr<c10d::Work> begin_sum(const at::Tensor& tensor) {
-    return watch_.follow("gradients, bucket " + std::to_string(buckets_begun_), [&] {
-      std::vector<at::Tensor> tensors{tensor};
-      return group_->allreduce(tensors, c10d::AllreduceOptions());
-    });
-  }
-
-  c10::intrusive_ptr<c10d::ProcessGroup> group_;
-  StallWatch& watch_;
-  GradientCompression compression_;
-  size_t buckets_begun_ = 0;
-};
+  return average_by_group(group, watch, options.compression);
+}
 
 class BucketedExchange final : public GradientExchange {
  public:
   BucketedExchange(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch, std::vector<at::Tensor> parameters,
-                   const std::vector<std::string>& names, GradientCompression compression)
+                   const std::vector<std::string>& names, const ExchangeOptions& options)
       : watch_(watch) {
     watch_.run("comparison of parameters", [&] { c10d::verify_params_across_processes(group, parameters, {}); });
     std::vector<std::vector<size_t>> buckets;
@@ -69,13 +58,13 @@ class BucketedExchange final : public GradientExchange {
     std::unordered_map<size_t, std::string> names_by_index;
     for (size_t i = 0; i < names.size(); ++i) names_by_index[i] = names[i];
     const size_t count = parameters.size();
+    auto average = average_for(group, watch, parameters, options);
+    average_ = average.get();
     reducer_ = std::make_unique<c10d::Reducer>(
         std::move(parameters), std::move(buckets), group, std::vector<bool>(count, false),
         static_cast<int64_t>(kBucketBytes), /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true,
         std::move(names_by_index), static_cast<int64_t>(kFirstBucketBytes), /*skip_all_reduce_unused_params=*/false,
         /*use_python_reducer=*/false, /*bucket_bytes_cap_list=*/std::vector<int64_t>{});
-    auto average = std::make_unique<BucketAverage>(std::move(group), watch, compression);
-    average_ = average.get();
     reducer_->register_comm_hook(std::move(average));
   }
   ~BucketedExchange() override {
@@ -117,8 +106,8 @@ class BucketedExchange final : public GradientExchange {
 std::unique_ptr<GradientExchange> bucketed_exchange(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch,
                                                     std::vector<at::Tensor> parameters,
                                                     const std::vector<std::string>& names,
-                                                    GradientCompression compression) {
-  return std::make_unique<BucketedExchange>(std::move(group), watch, std::move(parameters), names, compression);
+                                                    const ExchangeOptions& options) {
+  return std::make_unique<BucketedExchange>(std::move(group), watch, std::move(parameters), names, options);
 }
 
 }  // namespace tenfold

@@ -12,11 +12,16 @@
 
 namespace tenfold {
 
+struct ExchangeOptions {
+  GradientCompression compression = GradientCompression::none;
+  bool one_host = false;  // all ranks are on it: gradients on the CPU can go through memory that they share
+};
+
 /// Averages gradients in buckets by c10d's Reducer: a bucket travels as soon as it is full, while the backward pass still
 /// computes others. `watch` must outlive it.
 std::unique_ptr<GradientExchange> bucketed_exchange(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch,
                                                     std::vector<at::Tensor> parameters,
                                                     const std::vector<std::string>& names,
-                                                    GradientCompression compression);
+                                                    const ExchangeOptions& options);
 
 }  // namespace tenfold

@@ -19,23 +19,31 @@
 
 namespace tenfold::testing {
 
-/// Runs `work` on `world_size` ranks, each a thread of its own, on one device.
-inline void on_ranks(int world_size, const std::function<void(Communicator&)>& work, int64_t generation = 1,
-                     const at::Device& device = at::kCPU) {
+/// Runs `work` on `world_size` threads, each of which is given what it needs to meet the others as a rank.
+inline void on_threads(int world_size, const std::function<void(Rendezvous)>& work) {
   const int port = free_port();
   std::vector<std::thread> threads;
   for (int rank = world_size - 1; rank >= 0; --rank) {  // the host last: the others must wait for it
     threads.emplace_back([=, &work] {
-      const auto ranks = join({.port = port,
-                               .rank = rank,
-                               .world_size = world_size,
-                               .generation = generation,
-                               .timeout = std::chrono::seconds(60),
-                               .device = device});
-      work(*ranks);
+      work({.port = port,
+            .rank = rank,
+            .world_size = world_size,
+            .local_world_size = world_size,
+            .generation = 1,
+            .timeout = std::chrono::seconds(60)});
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+/// Runs `work` on `world_size` ranks, each a thread of its own, on one device.
+inline void on_ranks(int world_size, const std::function<void(Communicator&)>& work, int64_t generation = 1,
+                     const at::Device& device = at::kCPU) {
+  on_threads(world_size, [&](Rendezvous rendezvous) {
+    rendezvous.generation = generation;
+    rendezvous.device = device;
+    work(*join(rendezvous));
+  });
 }
 
 /// A replica of a model, as another rank would have it.

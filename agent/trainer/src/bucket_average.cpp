@@ -1,0 +1,120 @@
+#include "bucket_average.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tenfold {
+namespace {
+
+using FutureBucket = c10::intrusive_ptr<c10::ivalue::Future>;
+
+c10::intrusive_ptr<c10d::Work> begin_sum(c10d::ProcessGroup& group, StallWatch& watch, size_t bucket, const at::Tensor& tensor) {
+  return watch.follow("gradients, bucket " + std::to_string(bucket), [&] {
+    std::vector<at::Tensor> tensors{tensor};
+    return group.allreduce(tensors, c10d::AllreduceOptions());
+  });
+}
+
+/// When `sent` is there, `finish` makes the bucket's result of it.
+template <typename Finish>
+FutureBucket then(c10d::Work& sent, const at::Tensor& bucket, Finish finish) {
+  return sent.getFuture()->then(
+      [bucket, finish = std::move(finish)](c10::ivalue::Future& future) {
+        future.value();  // throws what went wrong
+        finish();
+        return c10::IValue(std::vector<at::Tensor>{bucket});
+      },
+      c10::ListType::ofTensors());
+}
+
+class AverageByGroup final : public BucketAverage {
+ public:
+  AverageByGroup(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch, GradientCompression compression)
+      : group_(std::move(group)), watch_(watch), compression_(compression) {}
+
+  void begin_pass() override { buckets_begun_ = 0; }
+
+  FutureBucket runHook(c10d::GradBucket& bucket) override {
+    const size_t number = ++buckets_begun_;
+    const at::Tensor gradients = bucket.getBufferRef().div_(group_->getSize());
+    if (compression_ == GradientCompression::none) return begin_sum(*group_, watch_, number, gradients)->getFuture();
+    const at::Tensor compressed = gradients.to(at::kBFloat16);
+    return then(*begin_sum(*group_, watch_, number, compressed), gradients,
+                [gradients, compressed] { gradients.copy_(compressed); });
+  }
+
+ private:
+  c10::intrusive_ptr<c10d::ProcessGroup> group_;
+  StallWatch& watch_;
+  GradientCompression compression_;
+  size_t buckets_begun_ = 0;
+};
+
+/// A rank that writes the gradients of a pass knows that all have read those of the pass before the last: they have written
+/// those of the last one since. So there is room for two passes.
+constexpr int kPasses = 2;
+
+/// The sum of the ranks' numbers, added up in the same order on all of them. One loop, for it runs in a thread of Gloo's,
+/// where ATen would start threads of its own.
+void add_up(const std::vector<const float*>& parts, float* sum, int64_t count) {
+  std::transform(parts[0], parts[0] + count, parts[1], sum, std::plus<>());
+  for (size_t i = 2; i < parts.size(); ++i) std::transform(sum, sum + count, parts[i], sum, std::plus<>());
+}
+
+class AverageInMemory final : public BucketAverage {
+ public:
+  AverageInMemory(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch, std::shared_ptr<SharedMemory> memory)
+      : group_(std::move(group)), watch_(watch), memory_(std::move(memory)) {}
+
+  void begin_pass() override {
+    buckets_begun_ = 0;
+    pass_ = (pass_ + 1) % kPasses;
+    next_ = pass_ * memory_->own_part().size() / kPasses;
+  }
+
+  FutureBucket runHook(c10d::GradBucket& bucket) override {
+    const at::Tensor& gradients = bucket.getBufferRef();
+    const size_t place = std::exchange(next_, next_ + gradients.nbytes());
+    at::Tensor own = at::from_blob(memory_->own_part().data() + place, gradients.sizes(), gradients.options());
+    at::div_out(own, gradients, at::scalar_tensor(group_->getSize()));
+    std::atomic_thread_fence(std::memory_order_release);
+    const auto all_have_written = begin_sum(*group_, watch_, ++buckets_begun_, at::zeros({1}));
+    return then(*all_have_written, gradients, [gradients, place, memory = memory_, ranks = group_->getSize()] {
+      std::atomic_thread_fence(std::memory_order_acquire);
+      std::vector<const float*> parts;
+      for (int rank = 0; rank < ranks; ++rank) {
+        parts.push_back(reinterpret_cast<const float*>(memory->part(rank).data() + place));
+      }
+      add_up(parts, gradients.mutable_data_ptr<float>(), gradients.numel());
+    });
+  }
+
+ private:
+  c10::intrusive_ptr<c10d::ProcessGroup> group_;
+  StallWatch& watch_;
+  std::shared_ptr<SharedMemory> memory_;  // of callbacks that are yet to run, too
+  size_t buckets_begun_ = 0;
+  size_t pass_ = 0;
+  size_t next_ = 0;  // byte of the parts where the next bucket goes
+};
+
+}  // namespace
+
+std::unique_ptr<BucketAverage> average_by_group(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch,
+                                                GradientCompression compression) {
+  return std::make_unique<AverageByGroup>(std::move(group), watch, compression);
+}
+
+size_t shared_bytes_for(int64_t gradients) { return static_cast<size_t>(gradients) * sizeof(float) * kPasses; }
+
+std::unique_ptr<BucketAverage> average_in_memory(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch,
+                                                 std::unique_ptr<SharedMemory> memory) {
+  return std::make_unique<AverageInMemory>(std::move(group), watch, std::move(memory));
+}
+
+}  // namespace tenfold
