@@ -42,12 +42,20 @@ std::vector<at::Tensor> as_they_lie(const std::vector<at::Tensor>& tensors) {
   return flat;
 }
 
+/// Whether two tensors of one shape have their numbers in the same order. The stride of a dimension of one says nothing.
+bool lie_alike(const at::Tensor& a, const at::Tensor& b) {
+  for (int64_t d = 0; d < a.dim(); ++d) {
+    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
+  }
+  return true;
+}
+
 /// The parameters' gradients in the order of the parameters' own memory. ATen's fused optimizers go by that order on CPUs,
 /// whatever the strides say, and copy each tensor that is not contiguous first.
 std::vector<at::Tensor> gradients_as_parameters_lie(const std::vector<at::Tensor>& parameters) {
   std::vector<at::Tensor> gradients = gradients_of(parameters);
   for (size_t i = 0; i < parameters.size(); ++i) {
-    const bool alike = gradients[i].strides() == parameters[i].strides();
+    const bool alike = lie_alike(gradients[i], parameters[i]);
     gradients[i] = as_they_lie(alike ? gradients[i] : at::empty_like(parameters[i]).copy_(gradients[i]));
   }
   return gradients;

@@ -70,7 +70,7 @@ std::unique_ptr<Optimizer> optimizer_of(const std::string& name, const at::Tenso
 
 TEST(Optimizer, ItsStepIsTheSameHoweverParameterAndGradientLieInMemory) {
   at::manual_seed(1);
-  const at::Tensor value = at::randn({5, 7, 3, 3}), gradient = at::randn({5, 7, 3, 3});
+  const at::Tensor value = at::randn({5, 7, 3, 3}), gradient = at::randn_like(value);
   const auto after_steps = [&](const char* name, at::MemoryFormat of_parameter, at::MemoryFormat of_gradient) {
     at::Tensor p = value.clone(of_parameter).set_requires_grad(true);
     p.mutable_grad() = gradient.clone(of_gradient);
