@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,16 +56,9 @@ class AverageByGroup final : public BucketAverage {
   size_t buckets_begun_ = 0;
 };
 
-/// A rank that writes the gradients of a pass knows that all have read those of the pass before the last: they have written
-/// those of the last one since. So there is room for two passes.
-constexpr int kPasses = 2;
-
-/// The sum of the ranks' numbers, added up in the same order on all of them. One loop, for it runs in a thread of Gloo's,
-/// where ATen would start threads of its own.
-void add_up(const std::vector<const float*>& parts, float* sum, int64_t count) {
-  std::transform(parts[0], parts[0] + count, parts[1], sum, std::plus<>());
-  for (size_t i = 2; i < parts.size(); ++i) std::transform(sum, sum + count, parts[i], sum, std::plus<>());
-}
+/// A rank that writes the gradients of a pass knows that the other has read those of the pass before the last: it has
+/// written those of the last one since. So there is room for two passes.
+constexpr size_t kPasses = 2;
 
 class AverageInMemory final : public BucketAverage {
  public:
@@ -74,27 +68,33 @@ class AverageInMemory final : public BucketAverage {
   void begin_pass() override {
     buckets_begun_ = 0;
     pass_ = (pass_ + 1) % kPasses;
-    next_ = pass_ * memory_->own_part().size() / kPasses;
+    next_ = pass_ * bytes_of_pass();
   }
 
   FutureBucket runHook(c10d::GradBucket& bucket) override {
-    const at::Tensor& gradients = bucket.getBufferRef();
+    const at::Tensor gradients = bucket.getBufferRef();
     const size_t place = std::exchange(next_, next_ + gradients.nbytes());
+    TORCH_CHECK(next_ <= (pass_ + 1) * bytes_of_pass(), "buckets hold more than all gradients");
     at::Tensor own = at::from_blob(memory_->own_part().data() + place, gradients.sizes(), gradients.options());
     at::div_out(own, gradients, at::scalar_tensor(group_->getSize()));
     std::atomic_thread_fence(std::memory_order_release);
-    const auto all_have_written = begin_sum(*group_, watch_, ++buckets_begun_, at::zeros({1}));
-    return then(*all_have_written, gradients, [gradients, place, memory = memory_, ranks = group_->getSize()] {
+    const auto both_have_written = begin_sum(*group_, watch_, ++buckets_begun_, at::zeros({1}));
+    return then(*both_have_written, gradients, [gradients, place, memory = memory_] {
       std::atomic_thread_fence(std::memory_order_acquire);
-      std::vector<const float*> parts;
-      for (int rank = 0; rank < ranks; ++rank) {
-        parts.push_back(reinterpret_cast<const float*>(memory->part(rank).data() + place));
-      }
-      add_up(parts, gradients.mutable_data_ptr<float>(), gradients.numel());
+      add_up(*memory, place, gradients);
     });
   }
 
  private:
+  size_t bytes_of_pass() const { return memory_->own_part().size() / kPasses; }
+
+  /// One loop, for it runs in a thread of Gloo's, where ATen would start threads of its own.
+  static void add_up(SharedMemory& memory, size_t place, const at::Tensor& sum) {
+    const auto* own = reinterpret_cast<const float*>(memory.own_part().data() + place);
+    const auto* others = reinterpret_cast<const float*>(memory.others_part().data() + place);
+    std::transform(own, own + sum.numel(), others, sum.mutable_data_ptr<float>(), std::plus<>());
+  }
+
   c10::intrusive_ptr<c10d::ProcessGroup> group_;
   StallWatch& watch_;
   std::shared_ptr<SharedMemory> memory_;  // of callbacks that are yet to run, too

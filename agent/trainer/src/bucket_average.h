@@ -26,8 +26,8 @@ std::unique_ptr<BucketAverage> average_by_group(c10::intrusive_ptr<c10d::Process
 /// What average_in_memory needs of each rank for so many gradients of 32 bits.
 size_t shared_bytes_for(int64_t gradients);
 
-/// Of gradients of 32 bits on the CPU, through memory that the ranks share: the group's connections tell only that all
-/// have written, and that one is lost. `watch` must outlive it.
+/// Of two ranks' gradients of 32 bits on the CPU, through memory that they share: the group's connections tell only that
+/// both have written, and that one is lost. The bits are those of average_by_group. `watch` must outlive it.
 std::unique_ptr<BucketAverage> average_in_memory(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch,
                                                  std::unique_ptr<SharedMemory> memory);
 

@@ -17,29 +17,31 @@ namespace {
 constexpr size_t kFirstBucketBytes = size_t{1} << 20;  // small, so that the exchange begins early
 constexpr size_t kBucketBytes = size_t{25} << 20;
 
-/// Each copy of the gradients is read by all ranks: beyond so many, a ring's fewer bytes are worth more.
-constexpr int kMostRanksInMemory = 8;
-
 int64_t count_of(const std::vector<at::Tensor>& parameters) {
   int64_t count = 0;
   for (const at::Tensor& parameter : parameters) count += parameter.numel();
   return count;
 }
 
-/// Null on all ranks where one cannot have it.
+/// Null where the ranks are not two, or one cannot have it. Two alone, for their sum is the same in either order; what more
+/// make depends on the order, and a training that goes on elsewhere, over connections, would not be the same to the bit.
 std::unique_ptr<SharedMemory> memory_for(c10d::ProcessGroup& group, StallWatch& watch,
-                                         const std::vector<at::Tensor>& parameters) {
+                                         const std::vector<at::Tensor>& parameters, bool one_host) {
+  if (group.getSize() != 2) return nullptr;
   const auto fits = [](const at::Tensor& each) { return each.is_cpu() && each.scalar_type() == at::kFloat; };
-  if (group.getSize() > kMostRanksInMemory || !std::ranges::all_of(parameters, fits)) return nullptr;
+  // What one rank sees here the other may see otherwise: both ask.
+  const bool wanted = one_host && std::ranges::all_of(parameters, fits);
   std::unique_ptr<SharedMemory> memory;
-  watch.run("shared memory", [&] { memory = SharedMemory::open(group, shared_bytes_for(count_of(parameters))); });
+  watch.run("shared memory",
+            [&] { memory = SharedMemory::open(group, shared_bytes_for(count_of(parameters)), wanted); });
   return memory;
 }
 
 std::unique_ptr<BucketAverage> average_for(const c10::intrusive_ptr<c10d::ProcessGroup>& group, StallWatch& watch,
                                            const std::vector<at::Tensor>& parameters, const ExchangeOptions& options) {
-  if (options.one_host && options.compression == GradientCompression::none) {
-    if (auto memory = memory_for(*group, watch, parameters)) return average_in_memory(group, watch, std::move(memory));
+  if (options.compression == GradientCompression::none) {
+    auto memory = memory_for(*group, watch, parameters, options.one_host);
+    if (memory) return average_in_memory(group, watch, std::move(memory));
   }
   return average_by_group(group, watch, options.compression);
 }

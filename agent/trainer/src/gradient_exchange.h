@@ -14,7 +14,7 @@ namespace tenfold {
 
 struct ExchangeOptions {
   GradientCompression compression = GradientCompression::none;
-  bool one_host = false;  // all ranks are on it: gradients on the CPU can go through memory that they share
+  bool one_host = false;  // all ranks are on it: two ranks' gradients on the CPU can go through memory that they share
 };
 
 /// Averages gradients in buckets by c10d's Reducer: a bucket travels as soon as it is full, while the backward pass still

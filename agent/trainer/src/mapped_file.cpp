@@ -3,30 +3,20 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "descriptor.h"
 #include "file_io.h"
 
 namespace tenfold {
 
-namespace {
-
-struct Descriptor {
-  int fd;
-  ~Descriptor() { ::close(fd); }
-};
-
-}  // namespace
-
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw_io_error("opening", path);
-  const Descriptor closes{fd};
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.fd() < 0) throw_io_error("opening", path);
   struct stat status;
-  if (::fstat(fd, &status) != 0) throw_io_error("reading the size of", path);
+  if (::fstat(file.fd(), &status) != 0) throw_io_error("reading the size of", path);
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) return;  // an empty file cannot be mapped
-  void* const mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
+  void* const mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd(), 0);
   if (mapped == MAP_FAILED) throw_io_error("mapping", path);
   data_ = static_cast<const uint8_t*>(mapped);
 }

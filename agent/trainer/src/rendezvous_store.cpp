@@ -15,8 +15,8 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include "descriptor.h"
 #include "exit_code.h"
 
 namespace tenfold {
@@ -35,23 +35,8 @@ struct AddrInfo {
   }
 };
 
-/// A socket of its own, closed at its end.
-class Socket {
- public:
-  explicit Socket(const addrinfo& to) : fd_(::socket(to.ai_family, to.ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, to.ai_protocol)) {}
-  ~Socket() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 /// 0, or what went wrong. A packet that a firewall drops would have connect() itself wait for minutes.
-int connect_within(const Socket& socket, const addrinfo& to, std::chrono::milliseconds limit) {
+int connect_within(const Descriptor& socket, const addrinfo& to, std::chrono::milliseconds limit) {
   if (socket.fd() < 0) return errno;
   if (::connect(socket.fd(), to.ai_addr, to.ai_addrlen) == 0) return 0;
   if (errno != EINPROGRESS) return errno;
@@ -81,7 +66,7 @@ std::optional<std::string> try_connect(const std::string& address, int port, std
     return std::nullopt;
   }
   for (const addrinfo* candidate = found.list; candidate != nullptr; candidate = candidate->ai_next) {
-    const Socket socket(*candidate);
+    const Descriptor socket(::socket(candidate->ai_family, candidate->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, candidate->ai_protocol));
     sockaddr_storage own{};
     socklen_t size = sizeof(own);
     if (const int error = connect_within(socket, *candidate, kConnectLimit); error != 0) {

@@ -6,7 +6,6 @@
 #include <memory>
 #include <span>
 #include <utility>
-#include <vector>
 
 namespace tenfold {
 
@@ -14,12 +13,13 @@ namespace tenfold {
 class SharedPages {
  public:
   /// `protection` as mmap takes it. Null where they cannot be had.
-  static std::unique_ptr<const SharedPages> map(int file, size_t bytes, int protection);
+  static std::unique_ptr<SharedPages> map(int file, size_t bytes, int protection);
   ~SharedPages();
   SharedPages(const SharedPages&) = delete;
   SharedPages& operator=(const SharedPages&) = delete;
 
-  std::span<std::byte> bytes() const { return {data_, size_}; }
+  std::span<std::byte> bytes() { return {data_, size_}; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
 
  private:
   SharedPages(std::byte* data, size_t size) : data_(data), size_(size) {}
@@ -28,26 +28,23 @@ class SharedPages {
   size_t size_;
 };
 
-/// Memory of ranks on one host: each writes a part of its own and reads those of all. It has no name in any file system, so
-/// nothing of it stays behind, whatever ends the ranks.
+/// Memory of two ranks on one host: each writes a part of its own and reads the other's. It has no name in any file system,
+/// so nothing of it stays behind, whatever ends the ranks.
 class SharedMemory {
  public:
-  using Parts = std::vector<std::unique_ptr<const SharedPages>>;
+  /// Parts of so many bytes. Both ranks of the group must call it; one that does not want it says so. Null on both where
+  /// either does not, or cannot have the other's part: it is on another host, in another container, or has not the memory.
+  static std::unique_ptr<SharedMemory> open(c10d::ProcessGroup& group, size_t bytes, bool wanted = true);
 
-  /// Parts of so many bytes. Every rank of the group must call it. Null on all of them where one cannot have the others'
-  /// parts: in other containers or on other hosts, or where there is too little memory.
-  static std::unique_ptr<SharedMemory> open(c10d::ProcessGroup& group, size_t bytes);
+  SharedMemory(std::unique_ptr<SharedPages> own, std::unique_ptr<const SharedPages> others, size_t bytes)
+      : own_(std::move(own)), others_(std::move(others)), bytes_(bytes) {}
 
-  SharedMemory(Parts parts, int own, size_t bytes) : parts_(std::move(parts)), own_(own), bytes_(bytes) {}
-
-  std::span<std::byte> own_part() const { return pages_of(own_); }
-  std::span<const std::byte> part(int rank) const { return pages_of(rank); }
+  std::span<std::byte> own_part() { return own_->bytes().first(bytes_); }
+  std::span<const std::byte> others_part() const { return others_->bytes().first(bytes_); }
 
  private:
-  std::span<std::byte> pages_of(int rank) const { return parts_[static_cast<size_t>(rank)]->bytes().first(bytes_); }
-
-  Parts parts_;  // by rank
-  int own_;
+  std::unique_ptr<SharedPages> own_;
+  std::unique_ptr<const SharedPages> others_;
   size_t bytes_;  // of a part; more pages may lie behind them
 };
 

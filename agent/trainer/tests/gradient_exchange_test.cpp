@@ -3,7 +3,10 @@
 
 #include <array>
 #include <condition_variable>
+#include <cstdint>
+#include <fstream>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -16,53 +19,89 @@ namespace tenfold {
 namespace {
 
 using ::tenfold::testing::free_port;
-
 using ::tenfold::testing::on_threads;
 
 struct Exchange {
   int ranks = 2;
-  bool one_host = true;
+  /// Of them on this host, as each rank was told.
+  std::vector<int> local_world_sizes = {2, 2};
   GradientCompression compression = GradientCompression::none;
 };
 
-/// The means over the ranks of gradients (1 + rank) * w, after passes with w and then 2 w, 3 w, …: by rank.
-std::vector<at::Tensor> mean_gradients(const Exchange& exchange, const at::Tensor& w, int passes) {
-  std::vector<at::Tensor> gradients(static_cast<size_t>(exchange.ranks));
+/// Mappings of memory that ranks in this process share: their own and the other's.
+int64_t shared_mappings() {
+  std::ifstream maps("/proc/self/maps");
+  int64_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.find("memfd:tenfold-gradients") != std::string::npos ? 1 : 0;
+  return count;
+}
+
+struct Means {
+  std::vector<at::Tensor> of_rank;
+  bool in_memory = false;
+};
+
+/// What every rank has of the mean of (1 + rank) * w over the ranks, times the number of the pass, after some passes.
+Means mean_gradients(const Exchange& exchange, const at::Tensor& w, int passes) {
+  Means means;
+  means.of_rank.resize(static_cast<size_t>(exchange.ranks));
   on_threads(exchange.ranks, [&](Rendezvous rendezvous) {
-    if (!exchange.one_host) rendezvous.local_world_size = 1;
+    const auto rank = static_cast<size_t>(rendezvous.rank);
+    rendezvous.local_world_size = exchange.local_world_sizes[rank];
     const auto ranks = join(rendezvous);
-    // The first is the last whose gradient comes, in a bucket of its own.
+    // The gradient of the first comes last, in a bucket of its own.
     const at::Tensor p = at::zeros_like(w).set_requires_grad(true), q = at::zeros({1'000'000}).set_requires_grad(true);
     const auto exchanged = ranks->exchange_gradients({q, p}, {"q", "p"}, exchange.compression);
+    ranks->sum(at::ones({1}));  // what was tried in vain is gone by then
+    if (rank == 0) means.in_memory = shared_mappings() > 0;
+    const auto loss = [&](int pass) { return ((p * w).sum() + q.sum()) * (1 + ranks->rank()) * pass; };
     for (int pass = 1; pass <= passes; ++pass) {
       p.mutable_grad().reset();
       q.mutable_grad().reset();
+      exchanged->accumulate(loss(pass) / 2);
       exchanged->before_forward();
-      exchanged->backward(((p * w).sum() + q.sum()) * (1 + ranks->rank()) * pass);
+      exchanged->backward(loss(pass) / 2);
       EXPECT_TRUE(at::allclose(q.grad(), at::full_like(q, (1 + exchange.ranks) / 2.0 * pass), 0.01));
     }
-    gradients[static_cast<size_t>(ranks->rank())] = p.grad().clone();
+    means.of_rank[rank] = p.grad().clone();
+    ranks->sum(at::ones({1}));  // nobody may go while another looks for what is mapped
   });
-  return gradients;
+  EXPECT_EQ(shared_mappings(), 0) << "left behind";
+  return means;
 }
 
-TEST(GradientExchange, MeansAreTheSameOnAllRanksInSharedMemoryAndOverConnections) {
+TEST(GradientExchange, TwoRanksOfOneHostExchangeInMemoryWithTheBitsOfConnections) {
   at::manual_seed(1);
   const at::Tensor w = at::randn({100'003});
-  for (const int ranks : {2, 3}) {
-    const auto in_memory = mean_gradients({.ranks = ranks}, w, 4);
-    const auto connected = mean_gradients({.ranks = ranks, .one_host = false}, w, 4);
-    for (const at::Tensor& mean : in_memory) EXPECT_TRUE(mean.equal(in_memory[0])) << "replicas differ";
-    EXPECT_TRUE(at::allclose(in_memory[0], w * ((1 + ranks) / 2.0 * 4), 1e-5));
-    EXPECT_TRUE(at::allclose(in_memory[0], connected[0], 1e-6));
+  const Means in_memory = mean_gradients({}, w, 4);
+  const Means connected = mean_gradients({.local_world_sizes = {1, 1}}, w, 4);
+  EXPECT_TRUE(in_memory.in_memory);
+  EXPECT_FALSE(connected.in_memory);
+  EXPECT_TRUE(at::allclose(in_memory.of_rank[0], w * 6, 1e-5));
+  EXPECT_TRUE(in_memory.of_rank[0].equal(in_memory.of_rank[1])) << "replicas differ";
+  EXPECT_TRUE(in_memory.of_rank[0].equal(connected.of_rank[0]));
+}
+
+TEST(GradientExchange, TwoRanksThatWereToldOtherwiseExchangeOverConnections) {
+  const Means means = mean_gradients({.local_world_sizes = {2, 1}}, at::ones({10}), 2);
+  EXPECT_FALSE(means.in_memory);
+  for (const at::Tensor& mean : means.of_rank) EXPECT_TRUE(mean.equal(at::full({10}, 3.0)));
+}
+
+TEST(GradientExchange, OneRankAndThreeExchangeOverConnections) {
+  for (const int ranks : {1, 3}) {
+    const std::vector<int> local_world_sizes(static_cast<size_t>(ranks), ranks);
+    const Means means = mean_gradients({.ranks = ranks, .local_world_sizes = local_world_sizes}, at::ones({10}), 2);
+    EXPECT_FALSE(means.in_memory);
+    for (const at::Tensor& mean : means.of_rank) EXPECT_TRUE(at::allclose(mean, at::full({10}, 1.0 + ranks)));
   }
 }
 
 TEST(GradientExchange, CompressedGradientsAreTheMeanRoundedToBfloat16OnAllRanks) {
   at::manual_seed(1);
   const at::Tensor w = at::randn({100'000});
-  const auto exact = mean_gradients({}, w, 3);
-  const auto compressed = mean_gradients({.compression = GradientCompression::bf16}, w, 3);
+  const auto exact = mean_gradients({}, w, 3).of_rank;
+  const auto compressed = mean_gradients({.compression = GradientCompression::bf16}, w, 3).of_rank;
   EXPECT_TRUE(at::allclose(exact[0], w * 4.5, 1e-6));
   EXPECT_TRUE(compressed[0].equal(compressed[1])) << "replicas differ";
   EXPECT_TRUE(compressed[0].equal(compressed[0].to(at::kBFloat16).to(at::kFloat)));

@@ -62,13 +62,13 @@ class TrainProcess : public ::testing::Test {
     return file.string();
   }
 
-  /// Starts all ranks of a world.
-  std::vector<std::unique_ptr<TrainerProcess>> start(const std::string& config_file, int world_size) {
+  /// Starts all ranks of a world, on this host or as if each were on one of its own.
+  std::vector<std::unique_ptr<TrainerProcess>> start(const std::string& config_file, int world_size, bool one_host = true) {
     const int port = free_port();
     std::vector<std::unique_ptr<TrainerProcess>> ranks;
     for (int rank = 0; rank < world_size; ++rank) {
       ranks.push_back(std::make_unique<TrainerProcess>(std::vector<std::string>{"train", config_file},
-                                                       rank_environment(rank, world_size, port)));
+                                                       rank_environment(rank, world_size, port, one_host)));
     }
     return ranks;
   }

@@ -30,6 +30,19 @@ TEST_F(TrainRanks, ASurvivorLeavesWhenItsPeerIsKilled) {
   EXPECT_EQ(ranks[0]->events().back()["reason"], "peer_lost");
 }
 
+TEST_F(TrainRanks, TwoOfOneHostShareMemoryAndHaveTheLossesOfTwoHosts) {
+  const auto together = start(config("together"), 2);
+  ASSERT_FALSE(together[0]->wait_for_type("step").is_null());
+  for (const auto& rank : together) EXPECT_EQ(rank->mappings("memfd:tenfold-gradients"), 2) << "its own and the other's";
+  const auto apart = start(config("apart"), 2, /*one_host=*/false);
+  ASSERT_FALSE(apart[0]->wait_for_type("step").is_null());
+  for (const auto& rank : apart) EXPECT_EQ(rank->mappings("memfd:tenfold-gradients"), 0);
+  for (const auto* world : {&together, &apart}) {
+    for (const auto& rank : *world) EXPECT_EQ(rank->wait(), code(ExitCode::completed)) << rank->output();
+  }
+  EXPECT_EQ(losses_of(together), losses_of(apart));
+}
+
 TEST_F(TrainRanks, AStoppedRankIsNamedByAllOthersWithTheCollectiveThatTheyWaitIn) {
   for (const size_t stopped : {size_t{1}, size_t{0}}) {  // rank 0 keeps the store by which the others call the roll
     const std::string name = "stalled-" + std::to_string(stopped);

@@ -1,5 +1,6 @@
 #include "trainer_process.h"
 
+#include <fstream>
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -146,11 +147,18 @@ std::vector<TrainerProcess::Json> TrainerProcess::events(const std::string& type
   return found;
 }
 
-std::map<std::string, std::string> rank_environment(int rank, int world_size, int port) {
+int64_t TrainerProcess::mappings(const std::string& part) const {
+  std::ifstream maps("/proc/" + std::to_string(pid_) + "/maps");
+  int64_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.find(part) != std::string::npos ? 1 : 0;
+  return count;
+}
+
+std::map<std::string, std::string> rank_environment(int rank, int world_size, int port, bool one_host) {
   return {{"RANK", std::to_string(rank)},
           {"LOCAL_RANK", std::to_string(rank)},
           {"WORLD_SIZE", std::to_string(world_size)},
-          {"LOCAL_WORLD_SIZE", std::to_string(world_size)},
+          {"LOCAL_WORLD_SIZE", std::to_string(one_host ? world_size : 1)},
           {"MASTER_ADDR", "127.0.0.1"},
           {"MASTER_PORT", std::to_string(port)},
           {"OMP_NUM_THREADS", "1"}};

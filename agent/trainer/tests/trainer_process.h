@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -36,6 +37,8 @@ class TrainerProcess {
   /// All events; call after wait().
   std::vector<Json> events();
   std::vector<Json> events(const std::string& type);
+  /// How many of its memory mappings have `part` in their name.
+  int64_t mappings(const std::string& part) const;
   /// What it wrote to stdout and stderr so far; shown when the test fails.
   std::string output() const;
 
@@ -53,7 +56,7 @@ class TrainerProcess {
   std::thread reader_;
 };
 
-/// The environment of rank `rank` of `world_size` on this host.
-std::map<std::string, std::string> rank_environment(int rank, int world_size, int port);
+/// The environment of rank `rank` of `world_size` on this host; or as if each were on a host of its own.
+std::map<std::string, std::string> rank_environment(int rank, int world_size, int port, bool one_host = true);
 
 }  // namespace tenfold::testing
