@@ -30,7 +30,7 @@ const exitCodeRows = [
     name: 'bad_checkpoint',
     fault: 'infra',
     retry: true,
-    text: 'the checkpoint to resume from does not verify; an older one is tried',
+    text: 'the checkpoint to resume from does not verify; a job goes on from an older one',
   },
   {code: 13, name: 'out_of_memory', fault: 'user', retry: false, text: 'the batch does not fit the device'},
   {code: 14, name: 'diverged', fault: 'user', retry: false, text: 'the loss became NaN or infinite'},

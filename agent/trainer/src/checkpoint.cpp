@@ -102,9 +102,16 @@ class TemporaryFolder {
   throw TrainerError(ExitCode::bad_checkpoint, "checkpoint " + folder.string() + ": " + what);
 }
 
-/// Users name the run that they want to go on with.
+/// Users name the run that they want to go on with, or its weights.
 void refuse_run_folder(const fs::path& folder) {
-  if (fs::exists(folder / kStateFile)) return;
+  std::error_code ignored;
+  if (fs::exists(folder / kStateFile, ignored)) return;
+  if (fs::is_regular_file(folder, ignored)) {
+    const auto newest = newest_checkpoint(fs::absolute(folder).parent_path().parent_path());
+    throw TrainerError(ExitCode::bad_config, "resume.dir: " + folder.string() + " is a file, but a checkpoint is a folder" +
+                                                 (newest ? "; the newest of that run is " + newest->string() : "") +
+                                                 ". To begin anew with its weights: weights=" + folder.string());
+  }
   if (const auto newest = newest_checkpoint(folder))
     throw TrainerError(ExitCode::bad_config, "resume.dir: " + folder.string() +
                                                  " is no checkpoint but holds some; the newest is " + newest->string());

@@ -101,6 +101,12 @@ class ConsoleSink final : public EventSink {
     std::fprintf(stderr, "%s\n", text.c_str());
   }
 
+  /// In nine columns. How many there are is known from the first step on that is told of.
+  std::string epoch_of_all(int64_t epoch) const {
+    return format("%4lld", static_cast<long long>(epoch)) +
+           (epochs_ > 0 ? format("/%-4lld", static_cast<long long>(epochs_)) : "     ");
+  }
+
   void show(const HelloEvent& e) {
     line(format("tenfold-trainer %s · LibTorch %s · %s · ", TENFOLD_VERSION, e.torch.c_str(), e.device.c_str()) +
          count_of(e.threads, "thread", "threads") + " · " + count_of(e.world_size, "rank", "ranks"));
@@ -133,13 +139,11 @@ class ConsoleSink final : public EventSink {
   }
   void show(const ValEvent& e) {
     const double share = static_cast<double>(e.done) / static_cast<double>(std::max<int64_t>(e.total, 1));
-    redraw(format("%4lld/%-4lld validating %s %lld/%lld", static_cast<long long>(e.epoch),
-                  static_cast<long long>(epochs_), bar(share).c_str(), static_cast<long long>(e.done),
-                  static_cast<long long>(e.total)));
+    redraw(epoch_of_all(e.epoch) + format(" validating %s %lld/%lld", bar(share).c_str(), static_cast<long long>(e.done),
+                                          static_cast<long long>(e.total)));
   }
   void show(const EpochEvent& e) {
-    std::string text =
-        format("%4lld/%-4lld", static_cast<long long>(e.epoch), static_cast<long long>(epochs_));
+    std::string text = epoch_of_all(e.epoch);
     if (e.metrics) {
       text += format(" %8.3f %8.3f %8.3f %9.3f", e.metrics->precision, e.metrics->recall, e.metrics->map50,
                      e.metrics->map50_95);

@@ -13,7 +13,7 @@ constexpr std::array<ExitCodeEntry, 15> kTable{{
     {bad_config, "bad_config", "user", false, "the config file is missing, malformed, or has values out of range"},
     {bad_data, "bad_data", "data", false, "the data set cannot be trained on"},
     {bad_checkpoint, "bad_checkpoint", "infra", true,
-     "the checkpoint to resume from does not verify; an older one is tried"},
+     "the checkpoint to resume from does not verify; a job goes on from an older one"},
     {out_of_memory, "out_of_memory", "user", false, "the batch does not fit the device"},
     {diverged, "diverged", "user", false, "the loss became NaN or infinite"},
     {peer_lost, "peer_lost", "infra", true, "another rank went away in the middle of a collective"},

@@ -63,6 +63,9 @@ RankEnvironment read_rank_environment(const GetEnv& get) {
     if (env.rank >= env.world_size) {
       read.problem("RANK=" + std::to_string(env.rank) + " is not below WORLD_SIZE=" + std::to_string(env.world_size));
     }
+  } else if (const auto ranks = read.integer("WORLD_SIZE", 1); ranks.value_or(1) > 1) {
+    read.problem("WORLD_SIZE=" + std::to_string(*ranks) + " without RANK: which of the ranks is this? Set RANK too, as torchrun "
+                 "does, or unset WORLD_SIZE to train alone");
   }
   read.finish();
   return env;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <sstream>
 #include <utility>
@@ -17,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string number(double value) {
+  if (std::isnan(value)) return "nan";  // not -nan
   char text[32];
   std::snprintf(text, sizeof(text), "%.6g", value);
   return text;

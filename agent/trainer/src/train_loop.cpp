@@ -171,10 +171,22 @@ ValidationResult validate(Training& t, int64_t epoch) {
   return result;
 }
 
+/// NaN where every step was skipped.
 LossItems mean_of(const EpochSums& sums) {
   LossItems mean = sums.loss;
-  for (LossItem& item : mean) item.value /= static_cast<double>(std::max<int64_t>(sums.steps, 1));
+  for (LossItem& item : mean) item.value = sums.steps > 0 ? item.value / static_cast<double>(sums.steps) : std::nan("");
   return mean;
+}
+
+/// What becomes of a validation whose loss is not finite: the average of the weights, which it judges, is no better. It is
+/// told, and the training ends where the policy says so. The loss is the same on every rank.
+void judge_finite(const Training& t, int64_t epoch, const LossItems& loss) {
+  const auto bad = std::ranges::find_if(loss, [](const LossItem& item) { return !std::isfinite(item.value); });
+  if (bad == loss.end()) return;
+  const std::string what = "epoch " + std::to_string(epoch) + ": the validation's " + bad->name + " loss is NaN or infinite";
+  const std::string advice = "; try a lower train.lr0 or train.amp: off";
+  if (t.args.nan_policy == "end") throw TrainerError(ExitCode::diverged, what + advice);
+  if (t.is_first_rank()) t.events.emit(WarningEvent{"validation_loss", what + advice, ""});
 }
 
 /// Training images that could not be read so far; one that several ranks met counts once.
@@ -255,6 +267,7 @@ void finish_epoch(Training& t) {
     row.metrics = result.metrics;
     row.val = result.loss;
     details = std::move(result.details);
+    judge_finite(t, epoch, *row.val);
   }
   const EpochSums& sums = t.progress.epoch;
   t.progress.validation_seconds = seconds_since(started);

@@ -18,6 +18,7 @@
 #include "initial_weights.h"
 #include "loss_gains.h"
 #include "picture_cache.h"
+#include "resumed_arguments.h"
 #include "run_folder.h"
 #include "sample_order.h"
 #include "weights_file.h"
@@ -412,7 +413,7 @@ void save_checkpoint(Training& t) {
       .device_batch = t.device_batch,
       .ema_updates = t.ema->updates(),
       .rng = std::vector<uint8_t>(rng.data_ptr<uint8_t>(), rng.data_ptr<uint8_t>() + rng.numel()),
-      .arguments = argument_settings(t.args),
+      .arguments = arguments_to_resume(t.config, t.args),
       .model = copy_of_state(*t.model),
       .ema = copy_of_state(*t.ema->model()),
       .optimizer = copies_of(t.optimizer->state()),

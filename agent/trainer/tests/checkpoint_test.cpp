@@ -151,6 +151,21 @@ TEST(Checkpoint, OfARunsFolderTheNewestCheckpointIsNamed) {
   }
 }
 
+TEST(Checkpoint, WeightsAreNoCheckpointButTheirRunMayHoldSome) {
+  const TemporaryFolder run;
+  const fs::path newest = write_checkpoint(run / "checkpoints", small_snapshot(40)).dir;
+  testing::write_file((run / "weights/last.safetensors").string(), std::string("…"));
+  try {
+    read_checkpoint(run / "weights/last.safetensors");
+    ADD_FAILURE() << "it was read";
+  } catch (const TrainerError& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_config);
+    const std::string said = error.what();
+    EXPECT_NE(said.find("is a file, but a checkpoint is a folder; the newest of that run is " + newest.string()), std::string::npos) << said;
+    EXPECT_NE(said.find("weights=" + (run / "weights/last.safetensors").string()), std::string::npos) << said;
+  }
+}
+
 TEST(Checkpoint, TheLastWrittenStayAndLeftoversGo) {
   const TemporaryFolder folder;
   fs::create_directories(folder / ".writing-step-00000020-99");

@@ -8,6 +8,7 @@
 
 #include "data_fixtures.h"
 #include "exit_code.h"
+#include "resumed_arguments.h"
 
 namespace tenfold {
 namespace {
@@ -256,6 +257,35 @@ TEST(Config, ATrainingThatGoesOnHasTheArgumentsOfItsCheckpointWhereNoOthersAreGi
 
   testing::write_file(step + "/state.json", std::string("{}"));
   EXPECT_EQ(config_of({{"data", "cells.yaml"}, {"resume", step}}).train.imgsz, 640) << "older checkpoints do not say";
+}
+
+TEST(Config, ATrainingGoesOnByTheNameOfItsCheckpointAlone) {
+  const testing::TemporaryFolder folder;
+  const testing::WorkingFolder here(folder.path());
+  testing::write_file((folder / "tiny.yaml").string(), std::string("…"));
+  const std::string step = (folder / "checkpoints/step-00000040").string();
+  const Config trained = config_of({{"data", "cells.yaml"}, {"model", "tiny.yaml"}, {"nc", "3"}, {"epochs", "30"}});
+  nlohmann::json state = {{"arguments", nlohmann::json::object()}};
+  for (const auto& [name, value] : arguments_to_resume(trained, trained.train)) state["arguments"][name] = value;
+  testing::write_file(step + "/state.json", state.dump());
+
+  const Config resumed = config_of({{"resume", step}});
+  EXPECT_EQ(std::get<YamlData>(resumed.data).path, std::filesystem::absolute("cells.yaml"));
+  EXPECT_EQ(resumed.arch, std::filesystem::absolute("tiny.yaml"));
+  EXPECT_EQ(resumed.nc, 3);
+  EXPECT_EQ(resumed.train.epochs, 30);
+  const Config elsewhere = config_of({{"resume", step}, {"data", "moved.yaml"}, {"model", "yolov8n"}});
+  EXPECT_EQ(std::get<YamlData>(elsewhere.data).path, "moved.yaml");
+  EXPECT_EQ(elsewhere.arch, "yolov8n");
+}
+
+TEST(Config, OfACheckpointThatIsNoneItIsSaidWhatIsWrong) {
+  try {
+    config_of({{"resume", "nowhere/step-00000040"}});
+    ADD_FAILURE() << "accepted";
+  } catch (const TrainerError& error) {
+    EXPECT_NE(std::string(error.what()).find("nowhere/step-00000040"), std::string::npos) << error.what();
+  }
 }
 
 TEST(Config, TakesEveryArgumentAsAWordWithTheDefaultThatHelpShows) {

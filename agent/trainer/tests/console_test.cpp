@@ -62,6 +62,14 @@ TEST(Console, CallsAnEpochTheBestOnlyWhereSomethingWasFound) {
   EXPECT_TRUE(mentions(evaluation, "weights of epoch 3, on 200 images: nothing found\n")) << evaluation;
 }
 
+TEST(Console, CountsEpochsOfAllOnceItKnowsHowMany) {
+  const EpochEvent epoch = epoch_event(MetricSummary{0.8, 0.7, 0.81, 0.55}, true);
+  EXPECT_TRUE(mentions(shown({epoch}), "   1         0.800")) << "no step was told of";
+  StepEvent step;
+  step.epochs = 30, step.batches = 1;
+  EXPECT_TRUE(mentions(shown({step, epoch}), "   1/30      0.800"));
+}
+
 TEST(Console, NamesTheCheckpointToGoOnFrom) {
   const CheckpointEvent first{40, {1, 160}, "runs/first/checkpoints/step-00000040", {}, {}, {}, {}},
       second{42, {1, 168}, "runs/first/checkpoints/step-00000042", {}, {}, {}, {}};

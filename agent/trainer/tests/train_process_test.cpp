@@ -194,9 +194,10 @@ TEST_F(TrainProcess, GradientsThatAreNotFiniteAreSkippedOrEndTheTrainingAndAreTo
 
   const auto skips = start(config("skips", diverging("skip")), 2);
   for (const auto& rank : skips) EXPECT_EQ(rank->wait(), code(ExitCode::diverged));
-  const std::vector<Json> warnings = skips[0]->events("warning");
-  ASSERT_EQ(warnings.size(), 4U);
-  EXPECT_EQ(warnings[0]["code"], "skipped_step");
+  std::vector<std::string> told;
+  for (const Json& warning : skips[0]->events("warning")) told.push_back(warning["code"]);
+  const std::string skipped = "skipped_step";  // three steps an epoch
+  EXPECT_EQ(told, (std::vector<std::string>{skipped, skipped, skipped, "validation_loss", skipped}));
   EXPECT_NE(skips[0]->events().back()["message"].get<std::string>().find("5 steps in a row"), std::string::npos);
 }
 
@@ -212,26 +213,33 @@ testing::ShardSample coloured_sample(const std::string& name, uint8_t blue) {
   return {name, 64, 64, encode_png(image), {{0, 0.5F, 0.5F, 0.5F, 0.5F}}};
 }
 
-TEST_F(TrainProcess, ABatchThatOverflowsOnItsWayForwardLeavesNoTrace) {
-  testing::write_shards(folder_ / "plain", {"thing"},
-               {{"train", {{coloured_sample("a", 0), coloured_sample("b", 255), coloured_sample("c", 0)}}},
-                {"val", {{coloured_sample("d", 0)}}}});
+/// Weights with which the first map sums up blue: nine times 1e38 is infinite.
+void write_weights_against_blue(const std::filesystem::path& file) {
   const auto model = build_detector(load_model_spec("yolov8n"), 1);
   NamedTensors weights;
   for (const auto& [name, tensor] : named_state(*model)) {
     weights.emplace_back(name, tensor.detach().clone());
-    // The first map sums up blue: nine times 1e38 is infinite.
     if (name == "model.0.conv.weight") weights.back().second[0].zero_()[2].fill_(1e38);
   }
-  const std::filesystem::path file = folder_ / "huge.safetensors";
   write_safetensors(file, weights, {});
+}
+
+/// Trains such weights on pictures as they are, of the shards in `data`.
+void train_against_blue(Json& json, const std::filesystem::path& data) {
+  write_weights_against_blue(data / "huge.safetensors");
+  json["data"] = {{"kind", "shards"}, {"index", (data / "index.json").string()}, {"dir", data.string()}};
+  json["model"]["weights"] = (data / "huge.safetensors").string();
+  json["train"].update({{"epochs", 1}, {"batch", 1}, {"amp", "off"}, {"optimizer", "SGD"}, {"mosaic", 0}, {"scale", 0},
+                        {"translate", 0}, {"hsv_h", 0}, {"hsv_s", 0}});
+}
+
+TEST_F(TrainProcess, ABatchThatOverflowsOnItsWayForwardLeavesNoTrace) {
+  testing::write_shards(folder_ / "plain", {"thing"},
+               {{"train", {{coloured_sample("a", 0), coloured_sample("b", 255), coloured_sample("c", 0)}}},
+                {"val", {{coloured_sample("d", 0)}}}});
   const auto ranks = start(config("overflow", [&](Json& json) {
-                             json["data"] = {{"kind", "shards"}, {"index", (folder_ / "plain/index.json").string()},
-                                             {"dir", (folder_ / "plain").string()}};
-                             json["model"]["weights"] = file.string();
-                             json["train"].update({{"epochs", 1}, {"batch", 1}, {"amp", "off"}, {"val", false}, {"optimizer", "SGD"},
-                                                   {"mosaic", 0}, {"scale", 0}, {"translate", 0}, {"hsv_h", 0},
-                                                   {"hsv_s", 0}});
+                             train_against_blue(json, folder_ / "plain");
+                             json["train"]["val"] = false;
                            }), 1);
   EXPECT_EQ(ranks[0]->wait(), 0) << ranks[0]->events().back();
   const std::vector<Json> warnings = ranks[0]->events("warning");
@@ -239,6 +247,25 @@ TEST_F(TrainProcess, ABatchThatOverflowsOnItsWayForwardLeavesNoTrace) {
   EXPECT_EQ(warnings[0]["code"], "skipped_step");
   for (const auto& [name, tensor] : read_safetensors(folder_ / "overflow/weights/last.safetensors").tensors)
     EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
+}
+
+TEST_F(TrainProcess, AValidationWhoseLossIsNotFiniteIsToldOrEndsTheTraining) {
+  testing::write_shards(folder_ / "blue", {"thing"},
+               {{"train", {{coloured_sample("a", 0), coloured_sample("b", 0)}}}, {"val", {{coloured_sample("c", 255)}}}});
+  const auto by_policy = [&](const char* policy) {
+    return start(config(policy, [&](Json& json) {
+                   train_against_blue(json, folder_ / "blue");
+                   json["train"]["nan_policy"] = policy;
+                 }), 1);
+  };
+  const auto told = by_policy("skip"), ended = by_policy("end");
+  EXPECT_EQ(told[0]->wait(), 0) << told[0]->output();
+  const std::vector<Json> warnings = told[0]->events("warning");
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_EQ(warnings[0]["code"], "validation_loss");
+  EXPECT_TRUE(testing::mentions(warnings[0]["message"], "epoch 1: the validation's ")) << warnings[0];
+  EXPECT_EQ(ended[0]->wait(), code(ExitCode::diverged));
+  EXPECT_TRUE(testing::mentions(ended[0]->events().back()["message"], "loss is NaN or infinite"));
 }
 
 TEST_F(TrainProcess, StopsWithACheckpointWhenOneRankIsTold) {
