@@ -121,9 +121,15 @@ void CommandArguments::take_setting(const std::string& name, std::optional<std::
 }
 
 void CommandArguments::refuse_unknown(const std::string& word, const std::string& name) const {
+  const std::string key = option_key(name), no_option = "has no option `" + word + "`";
+  for (const RefusedOption& refused : command_.refused)
+    if (refused.name == key) fail("", no_option + ": " + refused.advice);
+  if ((key == "model" || key == "weights") && command_.min_operands > 0)
+    fail("", no_option + ": " + command_.operands + " is the first word, as in `tenfold-trainer " +
+                 command_.examples.front() + "`");
   std::vector<std::string> known;
   for (const CommandOption& option : command_.options) known.push_back(option.name);
-  fail("", "has no option `" + word + "`" + suggestion(option_key(name), known));
+  fail("", no_option + suggestion(key, known));
 }
 
 bool CommandArguments::flag(const std::string& name) const { return find(name) != nullptr; }

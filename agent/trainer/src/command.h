@@ -18,6 +18,12 @@ struct CommandOption {
   std::string text;   ///< one line
 };
 
+/// A word that users of other YOLO tools type and that is no option here.
+struct RefusedOption {
+  std::string name;    ///< "line-width"
+  std::string advice;  ///< what to do instead, or why there is nothing to do
+};
+
 class CommandArguments;
 
 struct Command {
@@ -26,6 +32,7 @@ struct Command {
   std::string summary;   ///< one line for the list of commands
   std::string text;      ///< what it does, for `COMMAND --help`
   std::vector<CommandOption> options;
+  std::vector<RefusedOption> refused = {};
   std::vector<std::string> examples;  ///< what follows "tenfold-trainer ", perhaps with a comment
   size_t min_operands = 1;
   size_t max_operands = 1;
@@ -36,8 +43,8 @@ struct Command {
 /// The words after a command's name, taken apart and checked against its options.
 class CommandArguments {
  public:
-  /// Throws TrainerError(usage) for an unknown option (with the one that was meant), one without its value, one given
-  /// twice, and a wrong number of operands.
+  /// Throws TrainerError(usage) for an unknown option (with the one that was meant, or what to do instead), one without
+  /// its value, one given twice, and a wrong number of operands.
   CommandArguments(const Command& command, const std::vector<std::string>& words);
 
   const std::vector<std::string>& operands() const { return operands_; }

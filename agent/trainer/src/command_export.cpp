@@ -47,7 +47,10 @@ int export_weights(const CommandArguments& arguments) {
   options.opset = arguments.integer("opset", kOldestOpset, kNewestOpset).value_or(kNewestOpset);
   options.max_det = arguments.integer("max-det", 1, 10'000).value_or(options.max_det);
   const auto asked_size = picture_size(arguments, "imgsz");
-  const auto out = output_file(arguments, std::filesystem::path(weights).replace_extension(".onnx"));
+  const auto usual = std::filesystem::path(weights).replace_extension(".onnx");
+  if (is_same_file(arguments.text("out").value_or(usual.string()), weights))
+    arguments.fail("out", "would overwrite the weights " + weights.string() + "; name another file");
+  const auto out = output_file(arguments, usual);
 
   set_up_cpu(usual_threads());
   const LoadedDetector loaded = load_detector(weights, arguments.text("arch"));
@@ -80,6 +83,16 @@ Command export_command() {
                       {"max-det", "N", "detections of an image, for v10 (300)"},
                       {"opset", "N", "version of ONNX's operators, 13 to 17 (17)"},
                       {"arch", "MODEL", "the network, where the weights do not say it"}},
+          .refused = {{"half", "not supported; the file is in full precision"},
+                      {"int8", "not supported; the file is in full precision"},
+                      {"dynamic", "any number of images is the usual, batch=dynamic; their size is that of imgsz"},
+                      {"simplify", "batch norms are always folded, and operators kept to the usual ones"},
+                      {"nms", "not supported; v10 needs none, and that of v5 and v8 is left to what runs the file"},
+                      {"classes", "not supported; the file has all classes of the weights"},
+                      {"device", "an export takes the CPU alone"},
+                      {"verbose", "what was written is always told"},
+                      {"task", "only detectors are exported here"},
+                      {"mode", "the command says it: tenfold-trainer export"}},
           .examples = {"export runs/first/weights/best.safetensors",
                        "export best.safetensors --imgsz 384x640 --batch 1 --out camera.onnx"},
           .run = export_weights};

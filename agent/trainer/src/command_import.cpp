@@ -112,7 +112,10 @@ void report(const fs::path& out, const CheckpointWeights& weights, const std::op
 int import_checkpoint(const CommandArguments& arguments) {
   const fs::path file = arguments.operands().front();
   refuse_weights(file);
-  const fs::path out = output_file(arguments, fs::path(file).replace_extension(".safetensors"));
+  const fs::path usual = fs::path(file).replace_extension(".safetensors");
+  if (is_same_file(arguments.text("out").value_or(usual.string()), file))
+    arguments.fail("out", "would overwrite the checkpoint " + file.string() + "; name another file");
+  const fs::path out = output_file(arguments, usual);
   set_up_cpu(usual_threads());
   const CheckpointWeights weights = read_checkpoint_weights(file);
   const std::optional<Fit> fit = fit_of(weights, arguments.text("arch"));

@@ -85,6 +85,11 @@ std::vector<uint8_t> read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
+bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code no_such_file;
+  return std::filesystem::equivalent(a, b, no_such_file);
+}
+
 void make_folder_of(const std::filesystem::path& file) {
   if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
 }
@@ -100,11 +105,17 @@ void sync_folder(const std::filesystem::path& folder) {
 FileDigest replace_file(const std::filesystem::path& path, std::span<const uint8_t> bytes) {
   const std::filesystem::path temporary = path.string() + ".tmp";
   DurableFile file(temporary);
-  file.write(bytes);
-  FileDigest digest = file.commit();
-  std::filesystem::rename(temporary, path);
-  digest.name = path.filename().string();
-  return digest;
+  try {
+    file.write(bytes);
+    FileDigest digest = file.commit();
+    std::filesystem::rename(temporary, path);
+    digest.name = path.filename().string();
+    return digest;
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw;
+  }
 }
 
 FileDigest replace_file(const std::filesystem::path& path, std::string_view text) {

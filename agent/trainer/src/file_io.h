@@ -37,6 +37,9 @@ class DurableFile {
 /// The whole content of a file. Throws std::system_error.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
 
+/// Whether both paths lead to one file that is there.
+bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b);
+
 /// Makes the folder that a file is to lie in. Throws std::system_error.
 void make_folder_of(const std::filesystem::path& file);
 
@@ -44,6 +47,7 @@ void make_folder_of(const std::filesystem::path& file);
 void sync_folder(const std::filesystem::path& folder);
 
 /// Writes a file so that a reader sees the old or the new content, never a half: temporary name, fsync, rename.
+/// Where that fails, as on a full disk, the temporary file is removed.
 FileDigest replace_file(const std::filesystem::path& path, std::span<const uint8_t> bytes);
 FileDigest replace_file(const std::filesystem::path& path, std::string_view text);
 

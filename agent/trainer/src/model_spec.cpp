@@ -60,8 +60,9 @@ class Source {
   }
 
   int positive_int(const YAML::Node& node, const std::string& what, int max) const {
-    const auto value = as<int>(node, what, "a whole number");
-    if (value < 1 || value > max) fail(node, what + " must lie in 1.." + std::to_string(max));
+    const std::string wanted = "a whole number of 1 to " + std::to_string(max);
+    const auto value = as<int>(node, what, wanted);
+    if (value < 1 || value > max) fail(node, what + " must be " + wanted + ", not \"" + node.Scalar() + "\"");
     return value;
   }
 
@@ -97,6 +98,8 @@ std::string choose_size(const Source& source, const YAML::Node& root, const std:
   const auto sizes = root["sizes"];
   if (!sizes) {
     if (!asked.empty()) source.fail(root, "size \"" + asked + "\" asked for, but the file has no `sizes`");
+    if (const auto size = root["size"])
+      source.fail(size, "size \"" + source.as<std::string>(size, "size", "a name") + "\", but the file has no `sizes`");
     return "";
   }
   if (!sizes.IsMap() || sizes.size() == 0) source.fail(sizes, "`sizes` must map names to depth, width, max_channels");
@@ -288,6 +291,7 @@ std::string read_model_file(const std::filesystem::path& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
   if (!error && bytes > kMaxFileBytes) throw ModelError(path.string() + ": too large for a model yaml (above 1 MiB)");
+  if (!error && bytes == 0) throw ModelError(path.string() + ": is empty");
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   if (error || !file || !(text << file.rdbuf())) throw ModelError(path.string() + ": cannot be read");

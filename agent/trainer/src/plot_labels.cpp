@@ -11,6 +11,13 @@ namespace {
 
 constexpr int kPanel = 560;
 constexpr double kSmallestText = 10;
+constexpr double kNumberGap = 4;  // above a bar, pixels
+
+int widest_of(const std::vector<std::string>& texts, double size) {
+  int width = 0;
+  for (const std::string& text : texts) width = std::max(width, text_size(text, size).width);
+  return width;
+}
 
 /// What is written below the bars.
 struct BarNames {
@@ -20,22 +27,34 @@ struct BarNames {
   int height;    // pixels
 
   BarNames(const std::vector<std::string>& names, double slot)
-      : texts(names), text(std::clamp(slot * 0.7, kSmallestText, kPlotText)), upwards(widest() + 6 > slot * 0.85) {
+      : texts(names),
+        text(std::clamp(slot * 0.7, kSmallestText, kPlotText)),
+        upwards(widest_of(texts, text) + 6 > slot * 0.85) {
     constexpr int kMost = kPanel / 3;
     if (upwards)
       for (std::string& name : texts) name = cut_to_width(name, text, kMost);
-    height = (upwards ? widest() : line()) + 8;
+    height = (upwards ? widest_of(texts, text) : line()) + 8;
   }
 
   int line() const { return text_size("0", text).height; }
   /// Names that are written upwards have room at every so many bars.
   size_t every(double slot) const { return upwards ? static_cast<size_t>(std::max(1.0, std::ceil(line() / slot))) : 1; }
+};
 
- private:
-  int widest() const {
-    int width = 0;
-    for (const std::string& name : texts) width = std::max(width, text_size(name, text).width);
-    return width;
+/// What is written above the bars: all numbers in one way, or none, for the bar whose number was left out would be the
+/// one that has the most.
+struct BarNumbers {
+  std::vector<std::string> texts;
+  bool upwards;   // they are too long to stand side by side
+  bool room;      // for them to be there at all
+  double height;  // pixels
+
+  BarNumbers(const std::vector<int64_t>& counts, double text, double slot) {
+    for (const int64_t count : counts) texts.push_back(std::to_string(count));
+    const int width = widest_of(texts, text);
+    upwards = width > slot * 0.85;
+    room = !upwards || text < slot * 0.85;  // digits are lower than their line
+    height = upwards ? width + 2 * kNumberGap : text_size("0", text).height;
   }
 };
 
@@ -44,9 +63,13 @@ void draw_histogram(Canvas& canvas, const Rect& area, const std::vector<std::str
   const int64_t most = std::max<int64_t>(1, counts.empty() ? 1 : *std::max_element(counts.begin(), counts.end()));
   const auto bars = static_cast<double>(std::max<size_t>(names.size(), 1));
   const BarNames below(names, area.width() / bars);
+  const BarNumbers above(counts, below.text, area.width() / bars);
+  constexpr double kTitleAndAxis = 64;
+  const double height = area.height() - below.height - kTitleAndAxis;
+  const double spare = above.room ? height / (height - above.height) : 1.08;
   const Plot plot(canvas, {area.left, area.top, area.right, area.bottom - below.height}, "objects of each class",
                   {.label = "", .high = static_cast<double>(names.size()), .numbers = false},
-                  {.label = "", .high = 1.08 * static_cast<double>(most), .whole = true});
+                  {.label = "", .high = spare * static_cast<double>(most), .whole = true});
   const double slot = plot.inside().width() / bars;
   const size_t every = below.every(slot);
   for (size_t i = 0; i < names.size(); ++i) {
@@ -54,10 +77,12 @@ void draw_histogram(Canvas& canvas, const Rect& area, const std::vector<std::str
     const Point foot = plot.pixel(x + 0.12, 0), head = plot.pixel(x + 0.88, static_cast<double>(counts[i]));
     canvas.fill({foot.x, head.y, head.x, foot.y}, {line_colour(0)});
     const double middle = (foot.x + head.x) / 2;
-    const std::string count = std::to_string(counts[i]);
-    if (const TextSize size = text_size(count, below.text); size.width < slot)
-      canvas.text({middle, head.y - size.height / 2.0}, count,
-                  {.size = below.text, .colour = kPlotInk, .align = Align::centre});
+    if (above.room)
+      canvas.text({middle, head.y - (above.upwards ? kNumberGap : above.height / 2)}, above.texts[i],
+                  {.size = below.text,
+                   .colour = kPlotInk,
+                   .align = above.upwards ? Align::left : Align::centre,
+                   .upwards = above.upwards});
     if (i % every != 0) continue;
     const Point at{middle, below.upwards ? foot.y + 8 : foot.y + 6 + below.line() / 2.0};
     canvas.text(at, below.texts[i],

@@ -27,7 +27,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string suggestion(const std::string& name, const std::vector<std::string>& known) {
   const std::string* best = nullptr;
-  size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
+  // A third of the letters may be wrong; with more, short words are close to everything: `iou` to `box`.
+  size_t best_distance = (name.size() + 1) / 3 + 1;
   for (const std::string& candidate : known) {
     const size_t distance = edit_distance(name, candidate);
     if (distance < best_distance) {

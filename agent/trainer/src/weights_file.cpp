@@ -19,6 +19,15 @@ namespace fs = std::filesystem;
   throw TrainerError(ExitCode::bad_config, file.string() + ": " + problem);
 }
 
+/// With such numbers nothing is ever found, and nobody would know why.
+void refuse_what_is_not_finite(const fs::path& file, const Detector& model) {
+  for (const auto& [name, tensor] : named_state(model)) {
+    if (tensor.is_floating_point() && !tensor.isfinite().all().item<bool>())
+      refuse(file, name + " holds numbers that are NaN or infinite: the training went astray; take the weights of an earlier "
+                          "epoch, or train again with a lower lr0");
+  }
+}
+
 std::optional<std::string> entry(const Metadata& metadata, const std::string& key) {
   const auto found = metadata.find(key);
   return found == metadata.end() || found->second.empty() ? std::nullopt : std::optional(found->second);
@@ -123,6 +132,7 @@ LoadedDetector load_detector(const fs::path& file, const std::optional<std::stri
   const SafeTensors weights = read_weights(file);
   const auto spec = arch ? load_model_spec(*arch) : described_network(weights.metadata);
   Fit fit = spec ? fit_described(file, weights, *spec) : fit_undescribed(file, weights);
+  refuse_what_is_not_finite(file, *fit.model);
   fit.model->eval();
   for (at::Tensor& parameter : fit.model->parameters()) parameter.set_requires_grad(false);
   LoadedDetector loaded;

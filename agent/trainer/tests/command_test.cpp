@@ -19,6 +19,7 @@ const Command& sample() {
                                .summary = "looks",
                                .text = "Looks at a file.",
                                .options = {{"max-det", "N", "most"}, {"conf", "X", "least"}, {"json", "", "as JSON"}},
+                               .refused = {{"line-width", "lines have one width"}},
                                .examples = {"look a.jpg"},
                                .run = {}};
   return command;
@@ -89,6 +90,29 @@ TEST(CommandArguments, ErrorsTeach) {
   EXPECT_TRUE(mentions(problem_of({"a", "max-det=1.5"}, [](const auto& a) { a.integer("max-det", 1, 9); }), "whole"));
   EXPECT_TRUE(mentions(problem_of({"a", "conf=nan"}, [](const auto& a) { a.number("conf", 0, 1); }), "not nan"));
   EXPECT_TRUE(mentions(problem_of({"a", "--nope"}), "Try `tenfold-trainer look --help`."));
+}
+
+TEST(CommandArguments, WordsOfOtherToolsAreExplained) {
+  for (const std::string given : {"line_width=2", "--line-width=2"})
+    EXPECT_TRUE(mentions(problem_of({"a", given}), "`: lines have one width\n")) << given;
+  for (const std::string given : {"model=a.jpg", "--weights=a.jpg"})
+    EXPECT_TRUE(mentions(problem_of({given}), "`: FILE is the first word, as in `tenfold-trainer look a.jpg`"))
+        << given;
+}
+
+TEST(CommandLine, WordsThatYoloUsersTypeAreExplainedByEachCommand) {
+  const auto told = [](const std::string& command, const std::string& word) {
+    const auto [code, output] = run_trainer({command, "w.safetensors", word});
+    EXPECT_EQ(code, static_cast<int>(ExitCode::usage));
+    EXPECT_FALSE(mentions(output, "did you mean")) << output;
+    return output;
+  };
+  for (const char* word : {"classes=0", "save=True", "line_width=2", "half=True", "plots=True", "verbose=False"})
+    for (const char* command : {"val", "predict"})
+      EXPECT_TRUE(mentions(told(command, word), "`: ")) << command << " " << word;
+  for (const char* word : {"half=True", "dynamic=True", "simplify=True"})
+    EXPECT_TRUE(mentions(told("export", word), "`: ")) << word;
+  EXPECT_TRUE(mentions(run_trainer({"val", "model=best.safetensors"}).output, "WEIGHTS.safetensors is the first word"));
 }
 
 TEST(CommandLine, EveryCommandHasHelpWithExamples) {

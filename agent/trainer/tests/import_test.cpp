@@ -213,6 +213,15 @@ TEST(ImportCommand, SaysWhatIsNoCheckpoint) {
   expect_refusal("w.safetensors", "any", "these are weights already");
 }
 
+TEST(ImportCommand, NeverWritesOverTheCheckpointItself) {
+  const TemporaryFolder folder;
+  const fs::path file = folder / "sd.pt";
+  testing::write_file(file, std::string("any"));
+  const auto [code, output] = run_trainer({"import", file.string(), "--out", file.string(), "--force"});
+  EXPECT_EQ(code, static_cast<int>(ExitCode::usage));
+  EXPECT_TRUE(mentions(output, "--out would overwrite the checkpoint " + file.string())) << output;
+}
+
 TEST_F(Import, TheOldFormatIsToldApartWithAWayOut) {
   const auto [code, output] = run_trainer({"import", made("legacy.pt").string()});
   EXPECT_EQ(code, static_cast<int>(ExitCode::bad_config));

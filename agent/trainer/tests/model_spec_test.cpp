@@ -94,6 +94,7 @@ TEST(ModelSpec, SizeComesFromTheCallerThenTheFileThenBeingTheOnlyOne) {
   EXPECT_EQ(parse_model_spec(small_yaml("sizes: {only: {width: 2}}\n"), "", "x").layers[0].channels, 128);
   EXPECT_EQ(error_of(small_yaml(two)), "mine.yaml:2: which size? Add a line `size: …` with one of a, b");
   EXPECT_EQ(error_of(small_yaml(two), "c"), "mine.yaml:2: unknown size \"c\"; known: a, b");
+  EXPECT_EQ(error_of(small_yaml("size: n\n")), "mine.yaml:2: size \"n\", but the file has no `sizes`");
 }
 
 TEST(ModelSpec, ErrorsNameTheLineAndWhatWouldBeRight) {
@@ -102,7 +103,11 @@ TEST(ModelSpec, ErrorsNameTheLineAndWhatWouldBeRight) {
   EXPECT_EQ(error_of("family: v8\nlayer: []\n"),
             "mine.yaml:2: unknown key \"layer\"; known: family, sizes, size, layers");
   EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, channels: many}\n"),
-            "mine.yaml:3: layer 0: channels must be a whole number, not \"many\"");
+            "mine.yaml:3: layer 0: channels must be a whole number of 1 to 65536, not \"many\"");
+  EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, channels: 99999999999}\n"),
+            "mine.yaml:3: layer 0: channels must be a whole number of 1 to 65536, not \"99999999999\"");
+  EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, repeats: 0}\n"),
+            "mine.yaml:3: layer 0: repeats must be a whole number of 1 to 1000, not \"0\"");
   EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, from: neck}\n"),
             "mine.yaml:3: layer 0: from: no earlier layer has the id neck");
   EXPECT_EQ(error_of("family: v8\nlayers:\n  - {block: Conv, from: 3}\n"),
@@ -177,6 +182,9 @@ TEST(ModelSpec, LoadsAUsersFileAndTheSizeThatItsNameCarries) {
   EXPECT_EQ(spec.layers[0].channels, 128);
   std::ofstream(folder / "yolov8n.yaml") << small_yaml();
   EXPECT_EQ(load_model_spec((folder / "yolov8n.yaml").string()).layers.size(), 4U) << "a file that exists goes first";
+  const auto empty = folder / "empty.yaml";
+  std::ofstream{empty};
+  EXPECT_EQ(loading_error(empty.string()), empty.string() + ": is empty");
   std::filesystem::remove_all(folder);
 }
 

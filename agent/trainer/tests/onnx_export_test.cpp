@@ -193,6 +193,17 @@ TEST(OnnxExportFile, IsOverwrittenOnlyWhereThatIsTold) {
   EXPECT_GT(std::filesystem::file_size(onnx), 1000U);
 }
 
+TEST(OnnxExportFile, IsNeverTheWeightsThemselves) {
+  const TemporaryFolder folder;
+  const auto weights = folder / "w.safetensors";
+  testing::write_file(weights, std::string("weights"));
+  const std::string same = (folder.path() / "." / "w.safetensors").string();
+  const auto [code, output] = run_trainer({"export", weights.string(), "--out", same, "--force"});
+  EXPECT_EQ(code, static_cast<int>(ExitCode::usage));
+  EXPECT_TRUE(mentions(output, "--out would overwrite the weights " + weights.string())) << output;
+  EXPECT_EQ(std::filesystem::file_size(weights), 7U);
+}
+
 // --- The recording ---
 
 OpGraph record_for(int images, const std::function<at::Tensor(const at::Tensor&)>& program) {

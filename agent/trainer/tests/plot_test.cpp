@@ -190,6 +190,16 @@ TEST(LabelPlot, WritesNoMoreNamesAndCountsThanThereIsRoomFor) {
   EXPECT_EQ(dark_bands(plot, 80, kPanelWidth, 430, 460), 0) << "no zeros above the axis";
 }
 
+TEST(LabelPlot, WritesTheNumbersOfAllClassesOrOfNone) {
+  // Every other class has ten objects, the others nine: the bars' ends are some pixels apart.
+  const std::vector<std::string> names(30, "a");
+  LabelStatistics statistics(names);
+  for (int cls = 0; cls < 30; ++cls)
+    statistics.add(std::vector<Label>(static_cast<size_t>(9 + cls % 2), Label{cls, 0.5F, 0.5F, 0.2F, 0.2F}));
+  const Image plot = statistics.plot();
+  EXPECT_EQ(dark_bands(plot, 60, 540, 47, 66), 15) << "a number above each bar of ten";
+}
+
 TEST(LabelPlot, ShowsWhereTheLabelsAre) {
   LabelStatistics statistics({"cat", "dog"});
   EXPECT_FALSE(statistics.plot().empty()) << "no labels at all";

@@ -1,6 +1,8 @@
 // From a weights file back to the network it belongs to.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -66,6 +68,18 @@ TEST(WeightsFile, FindsTheBuiltInNetworkOfWeightsThatSayNothing) {
   EXPECT_EQ(loaded.arch, "yolov8s");
   EXPECT_EQ(loaded.model->nc(), 4);
   EXPECT_EQ(loaded.names.size(), 4U);
+}
+
+TEST(WeightsFile, NumbersThatAreNotFiniteAreRefusedByTheNameOfTheirTensor) {
+  const TemporaryFolder folder;
+  const auto model = testing::lively_detector("yolov8n", 1);
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& [name, tensor] : named_state(*model))
+      if (name == "model.3.conv.weight") tensor.view(-1)[7] = std::nan("");
+  }
+  testing::write_detector(folder / "w.safetensors", *model, "yolov8n", {"red"}, 96);
+  EXPECT_TRUE(mentions(problem_of(folder / "w.safetensors"), "w.safetensors: model.3.conv.weight holds numbers that are NaN"));
 }
 
 TEST(WeightsFile, ErrorsSayWhatToDo) {
