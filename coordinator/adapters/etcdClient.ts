@@ -1,5 +1,6 @@
 import {noop} from 'cockatiel';
 import {Etcd3, type IOptions} from 'etcd3';
+import {noServiceConfigByDns} from '../../shared/grpc.js';
 
 export interface EtcdConfig {
   /** `host:port` of each member, with `https://` in front where TLS is used. */
@@ -25,6 +26,7 @@ export function etcdClient({endpoints, tls, auth}: EtcdConfig): Etcd3 {
     faultHandling: {host: () => noop, global: noop},
     defaultCallOptions: ({isStream}) => (isStream ? {} : {deadline: Date.now() + CALL_DEADLINE_MS}),
     grpcOptions: {
+      ...noServiceConfigByDns,
       // Not below etcd's own minimum of 5 s, which it answers by hanging up.
       'grpc.keepalive_time_ms': 6000,
       'grpc.keepalive_timeout_ms': 2000,
