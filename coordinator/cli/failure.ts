@@ -46,7 +46,9 @@ export function describeFailure(error: unknown, address: string | undefined, sty
 /** What TLS says when the coordinator turns the client's certificate away, or the lack of one. */
 const TURNED_AWAY = /alert (certificate|bad certificate|unknown ca|access denied|handshake failure)/i;
 /** What TLS says when the client does not believe the coordinator's certificate. */
-const NOT_TRUSTED = /self-signed certificate|unable to (verify|get) .*certificate|certificate has expired|altnames/i;
+const NOT_TRUSTED = /self-signed certificate|unable to (verify|get) .*certificate|certificate has expired/i;
+/** What TLS says when the certificate is of somebody trusted, for other names than the address. */
+const NAMES_OTHERS = /altnames|ERR_TLS_CERT_ALTNAME_INVALID/i;
 
 /** Nobody answered: the connection was not made, or was refused by either side's TLS. */
 function describeUnreachable(reason: string, address: string | undefined, style: Style): {lines: string[]; exitCode: ExitCode} {
@@ -59,6 +61,12 @@ function describeUnreachable(reason: string, address: string | undefined, style:
     return told(`${who} lets nobody in without a certificate that it knows`, 'give --tls-cert and --tls-key', EXIT.denied);
   if (NOT_TRUSTED.test(reason))
     return told(`the certificate of ${who} is not trusted`, '--tls-ca names the authority that signed it', EXIT.denied);
+  if (NAMES_OTHERS.test(reason))
+    return told(
+      `the certificate of ${who} is for other names`,
+      'reach it by a name that its certificate has, or issue one that names this address, too (subjectAltName=DNS:NAME, or IP:ADDRESS)',
+      EXIT.denied,
+    );
   return told(`${who} does not answer`, nextWhenUnreachable(reason), EXIT.unavailable);
 }
 
@@ -93,7 +101,7 @@ function problemLines(problem: Problem, address: string | undefined, style: Styl
 
 /** What grpc-js says about a connection, without its frames. */
 function plainReason(message: string): string {
-  const inner = /.*Last error: (?:Error: )?(.*?)\.? *(?:Resolution note:.*)?$/.exec(message)?.[1] ?? message;
+  const inner = /.*Last error: (?:Error(?: \[\w+\])?: )?(.*?)\.? *(?:Resolution note:.*)?$/.exec(message)?.[1] ?? message;
   return printable(inner.trim());
 }
 
