@@ -39,3 +39,9 @@ it("a coordinator under this host's own name is met at an address of the network
   expect(await addressOfNode(head, false, log, {lo: interfaces.lo})).toBe('127.0.0.1');
   expect(log.at('warn')).toEqual([expect.stringContaining('--node-address')]);
 });
+
+it('the name of a coordinator that nobody knows is told as that', async () => {
+  await expect(addressOfNode({host: 'no..where', port: 7070}, true, new RecordingLog())).rejects.toThrow(
+    'the name no..where is not known here',
+  );
+});

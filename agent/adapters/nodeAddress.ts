@@ -1,5 +1,6 @@
 import {createSocket} from 'node:dgram';
 import {type NetworkInterfaceInfo, networkInterfaces} from 'node:os';
+import {KNOWN_NAMES_ADVICE, nameNotKnown} from '../../shared/hostNames.js';
 import type {Log} from '../../shared/log.js';
 import {isLoopback} from '../../shared/loopback.js';
 import type {HostPort} from '../../shared/settings.js';
@@ -49,9 +50,13 @@ export function globalAddress(interfaces: Interfaces): string | undefined {
 export function addressTowards({host, port}: HostPort): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
-    const fail = (error: Error): void => {
+    const fail = (error: NodeJS.ErrnoException): void => {
       socket.close();
-      reject(new Error(`finding the address that reaches ${host}; give it with --node-address`, {cause: error}));
+      reject(
+        isUnresolved(error)
+          ? unknownName(host, error)
+          : new Error(`finding the address that reaches ${host}; give it with --node-address`, {cause: error}),
+      );
     };
     socket.once('error', fail);
     socket.connect(port || 1, host, (error?: Error) => {
@@ -61,4 +66,12 @@ export function addressTowards({host, port}: HostPort): Promise<string> {
       resolve(address);
     });
   });
+}
+
+function isUnresolved({syscall}: NodeJS.ErrnoException): boolean {
+  return syscall === 'getaddrinfo';
+}
+
+function unknownName(name: string, cause: Error): Error {
+  return new Error(`${nameNotKnown(name)}; ${KNOWN_NAMES_ADVICE}`, {cause});
 }

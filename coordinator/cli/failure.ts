@@ -1,5 +1,7 @@
 import {ConfigError} from '../../shared/config.js';
 import {type Problem, problemOf, wasAnswered} from '../../shared/errors.js';
+import {KNOWN_NAMES_ADVICE, nameNotKnown} from '../../shared/hostNames.js';
+import {errorChain} from '../../shared/log.js';
 import {EXIT, type ExitCode, exitCodeOf} from './exitCodes.js';
 import {pad, printable, type Style} from './render/style.js';
 
@@ -40,7 +42,12 @@ export function describeFailure(error: unknown, address: string | undefined, sty
   }
   const problem = problemOf(error);
   if (problem.kind === 'unavailable' && !wasAnswered(error)) return describeUnreachable(plainReason(problem.message), address, style);
-  return {lines: problemLines(problem, address, style), exitCode: exitCodeOf(problem)};
+  return {lines: [...problemLines(problem, address, style), ...causeLines(error)], exitCode: exitCodeOf(problem)};
+}
+
+/** Why what was being done failed: the message alone says what it was ("listening on 0.0.0.0:7070"). */
+function causeLines(error: unknown): string[] {
+  return error instanceof Error && error.cause !== undefined ? [`  ${printable(errorChain(error.cause))}`] : [];
 }
 
 /** What TLS says when the coordinator turns the client's certificate away, or the lack of one. */
@@ -49,6 +56,8 @@ const TURNED_AWAY = /alert (certificate|bad certificate|unknown ca|access denied
 const NOT_TRUSTED = /self-signed certificate|unable to (verify|get) .*certificate|certificate has expired/i;
 /** What TLS says when the certificate is of somebody trusted, for other names than the address. */
 const NAMES_OTHERS = /altnames|ERR_TLS_CERT_ALTNAME_INVALID/i;
+/** What grpc-js says when the address holds a name for which the resolver found nothing. */
+const UNKNOWN_NAME = /^Name resolution failed for target (?:dns:)?(.*?)(?::\d+)?$/;
 
 /** Nobody answered: the connection was not made, or was refused by either side's TLS. */
 function describeUnreachable(reason: string, address: string | undefined, style: Style): {lines: string[]; exitCode: ExitCode} {
@@ -67,6 +76,9 @@ function describeUnreachable(reason: string, address: string | undefined, style:
       'reach it by a name that its certificate has, or issue one that names this address, too (subjectAltName=DNS:NAME, or IP:ADDRESS)',
       EXIT.denied,
     );
+  const unknownName = UNKNOWN_NAME.exec(reason)?.[1];
+  if (unknownName !== undefined)
+    return {lines: [...headed([nameNotKnown(unknownName)], style), ...nextLine(KNOWN_NAMES_ADVICE, style)], exitCode: EXIT.unavailable};
   return told(`${who} does not answer`, nextWhenUnreachable(reason), EXIT.unavailable);
 }
 

@@ -169,4 +169,20 @@ describe('a coordinator that is', () => {
     expect(err).toContain(next);
     expect(err).not.toMatch(/Last error|Error/);
   });
+
+  it('given by a name that nobody knows is not said to be down', async () => {
+    const {code, err} = await failing(unavailable('Name resolution failed for target dns:head:7070'));
+    expect({code, err}).toEqual({
+      code: 4,
+      err:
+        'error: the name head is not known here: no name server knows it, or none answers\n' +
+        '  give an IP address, or a line for the name in /etc/hosts\n',
+    });
+  });
+});
+
+it('an error tells what caused it', async () => {
+  const cause = new Error('no address of this host', {cause: new Error('EADDRNOTAVAIL')});
+  const {err} = await run(['get', 'a'], {getJob: () => Promise.reject(new Error('listening on 10.0.0.9:7070', {cause}))});
+  expect(err).toBe('error: listening on 10.0.0.9:7070\n  no address of this host: EADDRNOTAVAIL\n');
 });
