@@ -15,7 +15,7 @@ import {CheckpointUploads} from './adapters/checkpointUpload.js';
 import {DataFolder} from './adapters/dataFolder.js';
 import {findDevices} from './adapters/devices.js';
 import {checkTrainerUsesGpus} from './adapters/gpuCheck.js';
-import {addressOfNode} from './adapters/nodeAddress.js';
+import {addressOfNode, givenAddress} from './adapters/nodeAddress.js';
 import {Nursery} from './adapters/nursery.js';
 import {PlanStaging} from './adapters/planStaging.js';
 import {endProcessesWithEnvironment} from './adapters/processTree.js';
@@ -128,7 +128,10 @@ async function identityOf(config: AgentConfig, log: Log): Promise<NodeIdentity> 
     nodeId: config.nodeId,
     hostname: hostname(),
     agentVersion: packageVersion,
-    address: config.nodeAddress ?? (await addressOfNode(config.coordinator, config.tls !== undefined, log)),
+    address:
+      config.nodeAddress === undefined
+        ? await addressOfNode(config.coordinator, config.tls !== undefined, log)
+        : await givenAddress(config.nodeAddress, log),
     devices: await findDevices({...config, cudaVisibleDevices}),
   };
 }

@@ -1,8 +1,9 @@
+import {promises as dns} from 'node:dns';
 import {connect} from 'node:http2';
 import {credentials, Server, ServerCredentials} from '@grpc/grpc-js';
 import {createServer, type Server as NiceServer, ServerError, Status} from 'nice-grpc';
 import {errorDetailsServerMiddleware} from 'nice-grpc-error-details';
-import {afterEach, describe, expect, it} from 'vitest';
+import {afterEach, describe, expect, it, vi} from 'vitest';
 import {toStatusError, unavailable} from './errors.js';
 import {JobServiceDefinition, type JobServiceImplementation} from './gen/tenfold/v1/job.js';
 import {clientFactory, enlargeReceiveWindows, openChannel, serverOptions} from './grpc.js';
@@ -10,14 +11,14 @@ import {clientFactory, enlargeReceiveWindows, openChannel, serverOptions} from '
 let server: Server | undefined;
 afterEach(() => server?.forceShutdown());
 
-/** On a free port, with these calls of JobService alone. */
-function serve(jobs: NiceServer, calls: Partial<JobServiceImplementation>): Promise<number> {
+/** On a free port unless an address is given, with these calls of JobService alone. */
+function serve(jobs: NiceServer, calls: Partial<JobServiceImplementation>, address = '127.0.0.1:0'): Promise<number> {
   const unimplemented = (): never => {
     throw new ServerError(Status.UNIMPLEMENTED, 'not a part of this test');
   };
   const get = (target: object, name: string): unknown => Reflect.get(target, name) ?? unimplemented;
   jobs.add(JobServiceDefinition, new Proxy(calls, {get}) as JobServiceImplementation);
-  return jobs.listen('127.0.0.1:0');
+  return jobs.listen(address);
 }
 
 it('a server lets a peer send 8 MiB ahead, on each stream and on the connection, and open 100 streams', async () => {
@@ -58,6 +59,27 @@ it('patience with a coordinator that goes away during a long call begins when it
   } finally {
     channel.close();
     busy.forceShutdown();
+  }
+});
+
+it('a name is looked up for its addresses alone, at which calls take turns: a TXT query that nobody answers would outlive the process', async () => {
+  const servers = [createServer(serverOptions), createServer(serverOptions)] as const;
+  const port = await serve(servers[0], {listJobs: async () => ({jobs: [], nextPageToken: 'first'})});
+  await serve(servers[1], {listJobs: async () => ({jobs: [], nextPageToken: 'second'})}, `127.0.0.2:${port}`);
+  const addresses = ['127.0.0.1', '127.0.0.2'].map(address => ({address, family: 4}));
+  const lookup = vi.spyOn(dns, 'lookup').mockResolvedValue(addresses as never);
+  const asked = vi.spyOn(dns, 'resolveTxt').mockRejectedValue(new Error('no name server'));
+  const channel = openChannel(`head:${port}`, credentials.createInsecure());
+  try {
+    const jobs = clientFactory.create(JobServiceDefinition, channel);
+    const answers = new Set<string>();
+    while (answers.size < 2) answers.add((await jobs.listJobs({})).nextPageToken);
+    expect(lookup).toHaveBeenCalled();
+    expect(asked).not.toHaveBeenCalled();
+  } finally {
+    vi.restoreAllMocks();
+    channel.close();
+    for (const each of servers) each.forceShutdown();
   }
 });
 

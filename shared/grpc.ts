@@ -35,6 +35,12 @@ export const serverOptions: ChannelOptions = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
 };
 
+/**
+ * Else grpc-js asks for a TXT record of every name, /etc/hosts' own too, and where no name server answers, the query keeps the process for
+ * seconds after its last call. A service config that is given in the options stays in force.
+ */
+export const noServiceConfigByDns: ChannelOptions = {'grpc.service_config_disable_resolution': 1};
+
 export const channelOptions: ChannelOptions = {
   'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
   'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
@@ -46,6 +52,7 @@ export const channelOptions: ChannelOptions = {
   // Where a name stands for several coordinators, calls take turns. Else a connection to one that does not lead would be kept for ever:
   // that a coordinator refuses a call is no reason for gRPC to try another address.
   'grpc.service_config': JSON.stringify({loadBalancingConfig: [{round_robin: {}}]}),
+  ...noServiceConfigByDns,
 };
 
 interface Http2ServerFactory {

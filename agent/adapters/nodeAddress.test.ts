@@ -1,6 +1,6 @@
 import {expect, it} from 'vitest';
 import {RecordingLog} from '../../test/support/recordingLog.js';
-import {addressOfNode, globalAddress} from './nodeAddress.js';
+import {addressOfNode, givenAddress, globalAddress} from './nodeAddress.js';
 
 const interfaces = {
   lo: [{address: '127.0.0.1', family: 'IPv4' as const, internal: true}],
@@ -38,4 +38,26 @@ it("a coordinator under this host's own name is met at an address of the network
   expect(log.at('warn')).toEqual([]);
   expect(await addressOfNode(head, false, log, {lo: interfaces.lo})).toBe('127.0.0.1');
   expect(log.at('warn')).toEqual([expect.stringContaining('--node-address')]);
+});
+
+it('the name of a coordinator that nobody knows is told as that', async () => {
+  await expect(addressOfNode({host: 'no..where', port: 7070}, true, new RecordingLog())).rejects.toThrow(
+    'the name no..where is not known here',
+  );
+});
+
+it.each([
+  ['is told as it is', '10.0.0.9', [], '10.0.0.9'],
+  ['that is a name is looked up here, where alone it may be known', 'gpu-a', ['10.0.0.9'], '10.0.0.9'],
+  ['of several addresses is IPv4 that others may reach', 'gpu-a', ['127.0.1.1', '2001:db8::9', '10.0.0.9'], '10.0.0.9'],
+  ['has IPv6 where that is all', 'gpu-a', ['2001:db8::9'], '2001:db8::9'],
+  ["that is this host's own name by loopback is an address of the network", 'gpu-a', ['127.0.1.1'], '10.0.0.7'],
+  ['that is meant as loopback stays there', 'localhost', ['127.0.0.1'], '127.0.0.1'],
+])('an address given for the node %s', async (_, given, addresses, told) => {
+  const lookUp = async () => addresses.map(address => ({address, family: address.includes(':') ? 6 : 4}));
+  expect(await givenAddress(given, new RecordingLog(), interfaces, lookUp)).toBe(told);
+});
+
+it('a name given for the node that nobody knows is told as that', async () => {
+  await expect(givenAddress('no..where', new RecordingLog())).rejects.toThrow(/no\.\.where is not known here.*--node-address: give an IP/);
 });

@@ -1,5 +1,8 @@
 import {createSocket} from 'node:dgram';
+import {lookup} from 'node:dns/promises';
+import {isIP} from 'node:net';
 import {type NetworkInterfaceInfo, networkInterfaces} from 'node:os';
+import {KNOWN_NAMES_ADVICE, nameNotKnown} from '../../shared/hostNames.js';
 import type {Log} from '../../shared/log.js';
 import {isLoopback} from '../../shared/loopback.js';
 import type {HostPort} from '../../shared/settings.js';
@@ -36,6 +39,34 @@ export async function addressOfNode(
   return instead ?? found;
 }
 
+/** What a name stands for on this machine; rejects when it is not known. */
+type Lookup = (name: string, options: {all: true}) => Promise<readonly {address: string; family: number}[]>;
+
+/**
+ * The address that is given for this node; a name is looked up here, since other hosts may not know it, or another machine by it. Where it is
+ * this host's own by 127.0.1.1, as on Debian, an address of the network stands in. Throws when nobody knows the name.
+ */
+export async function givenAddress(
+  given: string,
+  log: Log,
+  interfaces: Interfaces = networkInterfaces(),
+  lookUp: Lookup = lookup,
+): Promise<string> {
+  if (isIP(given) !== 0) return given;
+  const found = await lookUp(given, {all: true}).catch(error => {
+    throw new Error(`${nameNotKnown(given)}; --node-address: ${KNOWN_NAMES_ADVICE}`, {cause: error});
+  });
+  const forOthers = found.filter(({address}) => !isLoopback(address));
+  const {address} = forOthers.find(({family}) => family === 4) ?? forOthers[0] ?? found[0]!;
+  if (!isLoopback(address) || isLoopback(given)) return address;
+  const instead = globalAddress(interfaces) ?? address;
+  log.info('the name of --node-address stands for loopback on this machine, so an address of the network is told to other hosts', {
+    name: given,
+    address: instead,
+  });
+  return instead;
+}
+
 /** The first address that others may reach, IPv4 before IPv6; undefined when there is none. */
 export function globalAddress(interfaces: Interfaces): string | undefined {
   const addresses = Object.values(interfaces)
@@ -49,9 +80,13 @@ export function globalAddress(interfaces: Interfaces): string | undefined {
 export function addressTowards({host, port}: HostPort): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
-    const fail = (error: Error): void => {
+    const fail = (error: NodeJS.ErrnoException): void => {
       socket.close();
-      reject(new Error(`finding the address that reaches ${host}; give it with --node-address`, {cause: error}));
+      reject(
+        isUnresolved(error)
+          ? unknownName(host, error)
+          : new Error(`finding the address that reaches ${host}; give it with --node-address`, {cause: error}),
+      );
     };
     socket.once('error', fail);
     socket.connect(port || 1, host, (error?: Error) => {
@@ -61,4 +96,12 @@ export function addressTowards({host, port}: HostPort): Promise<string> {
       resolve(address);
     });
   });
+}
+
+function isUnresolved({syscall}: NodeJS.ErrnoException): boolean {
+  return syscall === 'getaddrinfo';
+}
+
+function unknownName(name: string, cause: Error): Error {
+  return new Error(`${nameNotKnown(name)}; ${KNOWN_NAMES_ADVICE}`, {cause});
 }

@@ -1,5 +1,7 @@
+import {isIPv4, isIPv6} from 'node:net';
 import {noop} from 'cockatiel';
 import {Etcd3, type IOptions} from 'etcd3';
+import {noServiceConfigByDns} from '../../shared/grpc.js';
 
 export interface EtcdConfig {
   /** `host:port` of each member, with `https://` in front where TLS is used. */
@@ -18,13 +20,16 @@ export const CALL_DEADLINE_MS = 3000;
  * has a deadline, for a link that swallows packets would else hang it for ever.
  */
 export function etcdClient({endpoints, tls, auth}: EtcdConfig): Etcd3 {
+  const together = tls === undefined ? oneTarget(endpoints) : undefined;
   const options: IOptions = {
-    hosts: [...endpoints],
+    hosts: together ?? [...endpoints],
     credentials: tls,
     auth,
     faultHandling: {host: () => noop, global: noop},
     defaultCallOptions: ({isStream}) => (isStream ? {} : {deadline: Date.now() + CALL_DEADLINE_MS}),
     grpcOptions: {
+      ...noServiceConfigByDns,
+      ...(together !== undefined && takingTurns),
       // Not below etcd's own minimum of 5 s, which it answers by hanging up.
       'grpc.keepalive_time_ms': 6000,
       'grpc.keepalive_timeout_ms': 2000,
@@ -36,6 +41,22 @@ export function etcdClient({endpoints, tls, auth}: EtcdConfig): Etcd3 {
     },
   };
   return new Etcd3(options);
+}
+
+/** Calls go to each connected endpoint in turn. */
+const takingTurns = {'grpc.service_config': JSON.stringify({loadBalancingConfig: [{round_robin: {}}]})};
+
+/**
+ * Several endpoints as one target of gRPC, which calls only those that it is connected to. etcd3 by itself draws one at random for each call, be
+ * it away or not: with one of two silent, leadership lapsed half of the time. Undefined where gRPC has no such target: for names, and for IPs
+ * of both families. With TLS it would hold each certificate against the first address.
+ */
+function oneTarget(endpoints: readonly string[]): string | undefined {
+  if (endpoints.length < 2 || endpoints.some(endpoint => endpoint.startsWith('https://'))) return undefined;
+  const addresses = endpoints.map(endpoint => endpoint.replace(/^http:\/\//, ''));
+  const hosts = addresses.map(address => address.slice(0, address.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1'));
+  if (hosts.every(host => isIPv4(host))) return `ipv4:${addresses.join(',')}`;
+  return hosts.every(host => isIPv6(host)) ? `ipv6:${addresses.join(',')}` : undefined;
 }
 
 /** The keys that begin with `prefix`, as etcd states a range. */

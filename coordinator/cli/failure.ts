@@ -1,5 +1,7 @@
 import {ConfigError} from '../../shared/config.js';
 import {type Problem, problemOf, wasAnswered} from '../../shared/errors.js';
+import {KNOWN_NAMES_ADVICE, nameNotKnown} from '../../shared/hostNames.js';
+import {errorChain} from '../../shared/log.js';
 import {EXIT, type ExitCode, exitCodeOf} from './exitCodes.js';
 import {pad, printable, type Style} from './render/style.js';
 
@@ -40,13 +42,22 @@ export function describeFailure(error: unknown, address: string | undefined, sty
   }
   const problem = problemOf(error);
   if (problem.kind === 'unavailable' && !wasAnswered(error)) return describeUnreachable(plainReason(problem.message), address, style);
-  return {lines: problemLines(problem, address, style), exitCode: exitCodeOf(problem)};
+  return {lines: [...problemLines(problem, address, style), ...causeLines(error)], exitCode: exitCodeOf(problem)};
+}
+
+/** Why what was being done failed: the message alone says what it was ("listening on 0.0.0.0:7070"). */
+function causeLines(error: unknown): string[] {
+  return error instanceof Error && error.cause !== undefined ? [`  ${printable(errorChain(error.cause))}`] : [];
 }
 
 /** What TLS says when the coordinator turns the client's certificate away, or the lack of one. */
 const TURNED_AWAY = /alert (certificate|bad certificate|unknown ca|access denied|handshake failure)/i;
 /** What TLS says when the client does not believe the coordinator's certificate. */
-const NOT_TRUSTED = /self-signed certificate|unable to (verify|get) .*certificate|certificate has expired|altnames/i;
+const NOT_TRUSTED = /self-signed certificate|unable to (verify|get) .*certificate|certificate has expired/i;
+/** What TLS says when the certificate is of somebody trusted, for other names than the address. */
+const NAMES_OTHERS = /altnames|ERR_TLS_CERT_ALTNAME_INVALID/i;
+/** What grpc-js says when the address holds a name for which the resolver found nothing. */
+const UNKNOWN_NAME = /^Name resolution failed for target (?:dns:)?(.*?)(?::\d+)?$/;
 
 /** Nobody answered: the connection was not made, or was refused by either side's TLS. */
 function describeUnreachable(reason: string, address: string | undefined, style: Style): {lines: string[]; exitCode: ExitCode} {
@@ -59,6 +70,15 @@ function describeUnreachable(reason: string, address: string | undefined, style:
     return told(`${who} lets nobody in without a certificate that it knows`, 'give --tls-cert and --tls-key', EXIT.denied);
   if (NOT_TRUSTED.test(reason))
     return told(`the certificate of ${who} is not trusted`, '--tls-ca names the authority that signed it', EXIT.denied);
+  if (NAMES_OTHERS.test(reason))
+    return told(
+      `the certificate of ${who} is for other names`,
+      'reach it by a name that its certificate has, or issue one that names this address, too (subjectAltName=DNS:NAME, or IP:ADDRESS)',
+      EXIT.denied,
+    );
+  const unknownName = UNKNOWN_NAME.exec(reason)?.[1];
+  if (unknownName !== undefined)
+    return {lines: [...headed([nameNotKnown(unknownName)], style), ...nextLine(KNOWN_NAMES_ADVICE, style)], exitCode: EXIT.unavailable};
   return told(`${who} does not answer`, nextWhenUnreachable(reason), EXIT.unavailable);
 }
 
@@ -93,7 +113,7 @@ function problemLines(problem: Problem, address: string | undefined, style: Styl
 
 /** What grpc-js says about a connection, without its frames. */
 function plainReason(message: string): string {
-  const inner = /.*Last error: (?:Error: )?(.*?)\.? *(?:Resolution note:.*)?$/.exec(message)?.[1] ?? message;
+  const inner = /.*Last error: (?:Error(?: \[\w+\])?: )?(.*?)\.? *(?:Resolution note:.*)?$/.exec(message)?.[1] ?? message;
   return printable(inner.trim());
 }
 

@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 import {constants} from 'node:os';
 import {run} from './run.js';
+import {keepIpServerNamesQuiet} from './warnings.js';
 
 /** The process: signals, streams, and the exit code. Everything else is `run`. */
+
+keepIpServerNamesQuiet();
 
 const stop = new AbortController();
 let received: NodeJS.Signals | undefined;

@@ -1,5 +1,6 @@
 import {type ChildProcess, spawn} from 'node:child_process';
 import {once} from 'node:events';
+import {type AddressInfo, createServer} from 'node:net';
 import {createInterface} from 'node:readline';
 import {fileURLToPath} from 'node:url';
 import type {Etcd3} from 'etcd3';
@@ -74,9 +75,9 @@ class Candidate {
 }
 
 /** A candidate within this process. */
-function strive(name: string) {
+function strive(name: string, of = client) {
   const leadership = new EtcdLeadership({
-    client,
+    client: of,
     key: `${prefix}leader`,
     name,
     clock: systemClock,
@@ -149,5 +150,24 @@ describe('leadership', () => {
     const store = new EtcdStore(client, systemClock);
     const fenced = {key: `${prefix}leader`, target: 'create', revision: leadership.fence()!.revision} as const;
     expect(await store.transact([fenced], [{kind: 'put', key: `${prefix}written`, value: 'x'}])).toMatchObject({succeeded: true});
+  });
+
+  it('is held, and every call answered, while one of the endpoints takes connections and says nothing', async () => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const {port} = silent.address() as AddressInfo;
+    const several = etcdClient({endpoints: [`127.0.0.1:${port}`, etcd.endpoint]});
+    try {
+      const {leadership, leads, stop} = strive('first', several);
+      await leads();
+      let changes = 0;
+      leadership.onChange(() => changes++);
+      for (let i = 0; i < 20; i++) await several.get(`${prefix}leader`);
+      expect({changes, leads: leadership.fence() !== undefined}).toEqual({changes: 0, leads: true});
+      await stop();
+    } finally {
+      several.close();
+      silent.close();
+    }
   });
 });

@@ -148,6 +148,13 @@ describe('a coordinator that is', () => {
     ],
     ['of an authority that is not known here', 'Error: self-signed certificate in certificate chain', 6, 'is not trusted', '--tls-ca'],
     [
+      'trusted under another name',
+      "Error [ERR_TLS_CERT_ALTNAME_INVALID]: Hostname/IP does not match certificate's altnames: IP: 127.0.0.2 is not in the cert's list: 127.0.0.1",
+      6,
+      'is for other names',
+      'subjectAltName',
+    ],
+    [
       'speaking plain text',
       'Error: 80FC:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:x.c:1',
       4,
@@ -160,6 +167,22 @@ describe('a coordinator that is', () => {
     expect(code).toBe(expected);
     expect(err).toContain(what);
     expect(err).toContain(next);
-    expect(err).not.toContain('Last error');
+    expect(err).not.toMatch(/Last error|Error/);
   });
+
+  it('given by a name that nobody knows is not said to be down', async () => {
+    const {code, err} = await failing(unavailable('Name resolution failed for target dns:head:7070'));
+    expect({code, err}).toEqual({
+      code: 4,
+      err:
+        'error: the name head is not known here: no name server knows it, or none answers\n' +
+        '  give an IP address, or a line for the name in /etc/hosts\n',
+    });
+  });
+});
+
+it('an error tells what caused it', async () => {
+  const cause = new Error('no address of this host', {cause: new Error('EADDRNOTAVAIL')});
+  const {err} = await run(['get', 'a'], {getJob: () => Promise.reject(new Error('listening on 10.0.0.9:7070', {cause}))});
+  expect(err).toBe('error: listening on 10.0.0.9:7070\n  no address of this host: EADDRNOTAVAIL\n');
 });
