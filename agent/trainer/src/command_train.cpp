@@ -94,8 +94,8 @@ words that follow a file override it. No more is needed than a data set.
   dir=FOLDER            the run's folder (tenfold-run/NAME, or the first of NAME2, NAME3, ... that is not there yet; a
                         run that goes on stays in its own); project=FOLDER stands for dir=FOLDER/NAME
   name=NAME             what the run is called (train)
-  resume=FOLDER         a checkpoint to go on from: resume=runs/first/checkpoints/step-..., with that training's arguments
-                        where no others are given
+  resume=FOLDER         a checkpoint to go on from: resume=runs/first/checkpoints/step-..., with that training's data set,
+                        network and arguments where no others are given
 The training arguments, with their defaults; unknown and unsupported ones are refused by name:
 )";
 

@@ -28,6 +28,10 @@ TEST_F(TrainRanks, ASurvivorLeavesWhenItsPeerIsKilled) {
   EXPECT_EQ(ranks[0]->wait(), code(ExitCode::peer_lost));
   EXPECT_EQ(ranks[0]->events().back()["type"], "end");
   EXPECT_EQ(ranks[0]->events().back()["reason"], "peer_lost");
+  const std::string message = ranks[0]->events().back()["message"];
+  EXPECT_TRUE(message.starts_with("collective ")) << message;
+  EXPECT_NE(message.find("): another rank went away: "), std::string::npos) << message;
+  for (const char* of_gloo : {".cc:", "GLHF"}) EXPECT_EQ(message.find(of_gloo), std::string::npos) << message;
 }
 
 TEST_F(TrainRanks, TwoOfOneHostShareMemoryAndHaveTheLossesOfTwoHosts) {
