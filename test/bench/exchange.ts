@@ -12,8 +12,8 @@ import {type Given, optionsOf, wholeNumber} from './options.js';
  *
  * A step of all ranks is timed in four ways that take turns: without any exchange; with all gradients in one message after the backward pass;
  * with buckets that travel while the backward pass goes on; and with these in bfloat16. What the second takes longer than the first is the cost
- * of the communication; what the third still takes longer is the part that is not hidden. On one host without GPUs, buckets (not those in
- * bfloat16) go through memory that the ranks share; so all is timed once as if each rank were on a host of its own, and once as it is.
+ * of the communication; what the third still takes longer is the part that is not hidden. Two ranks on the CPUs of one host have buckets
+ * (not those in bfloat16) go through memory that they share; so all is timed once as if each rank were on a host of its own, and once as it is.
  */
 
 const HELP = `npm run bench:exchange -- [options]

@@ -14,12 +14,26 @@ namespace {
 
 using FutureBucket = c10::intrusive_ptr<c10::ivalue::Future>;
 
-c10::intrusive_ptr<c10d::Work> begin_sum(c10d::ProcessGroup& group, StallWatch& watch, size_t bucket, const at::Tensor& tensor) {
-  return watch.follow("gradients, bucket " + std::to_string(bucket), [&] {
-    std::vector<at::Tensor> tensors{tensor};
-    return group.allreduce(tensors, c10d::AllreduceOptions());
-  });
-}
+/// Sums over the ranks, one for each bucket of a pass, which the watch knows by its number.
+class BucketSums {
+ public:
+  BucketSums(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch) : group_(std::move(group)), watch_(watch) {}
+
+  int ranks() const { return group_->getSize(); }
+  void begin_pass() { begun_ = 0; }
+
+  c10::intrusive_ptr<c10d::Work> begin(const at::Tensor& tensor) {
+    return watch_.follow("gradients, bucket " + std::to_string(++begun_), [&] {
+      std::vector<at::Tensor> tensors{tensor};
+      return group_->allreduce(tensors, c10d::AllreduceOptions());
+    });
+  }
+
+ private:
+  c10::intrusive_ptr<c10d::ProcessGroup> group_;
+  StallWatch& watch_;
+  size_t begun_ = 0;
+};
 
 /// When `sent` is there, `finish` makes the bucket's result of it.
 template <typename Finish>
@@ -36,24 +50,20 @@ FutureBucket then(c10d::Work& sent, const at::Tensor& bucket, Finish finish) {
 class AverageByGroup final : public BucketAverage {
  public:
   AverageByGroup(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch, GradientCompression compression)
-      : group_(std::move(group)), watch_(watch), compression_(compression) {}
+      : sums_(std::move(group), watch), compression_(compression) {}
 
-  void begin_pass() override { buckets_begun_ = 0; }
+  void begin_pass() override { sums_.begin_pass(); }
 
   FutureBucket runHook(c10d::GradBucket& bucket) override {
-    const size_t number = ++buckets_begun_;
-    const at::Tensor gradients = bucket.getBufferRef().div_(group_->getSize());
-    if (compression_ == GradientCompression::none) return begin_sum(*group_, watch_, number, gradients)->getFuture();
+    const at::Tensor gradients = bucket.getBufferRef().div_(sums_.ranks());
+    if (compression_ == GradientCompression::none) return sums_.begin(gradients)->getFuture();
     const at::Tensor compressed = gradients.to(at::kBFloat16);
-    return then(*begin_sum(*group_, watch_, number, compressed), gradients,
-                [gradients, compressed] { gradients.copy_(compressed); });
+    return then(*sums_.begin(compressed), gradients, [gradients, compressed] { gradients.copy_(compressed); });
   }
 
  private:
-  c10::intrusive_ptr<c10d::ProcessGroup> group_;
-  StallWatch& watch_;
+  BucketSums sums_;
   GradientCompression compression_;
-  size_t buckets_begun_ = 0;
 };
 
 /// A rank that writes the gradients of a pass knows that the other has read those of the pass before the last: it has
@@ -63,10 +73,10 @@ constexpr size_t kPasses = 2;
 class AverageInMemory final : public BucketAverage {
  public:
   AverageInMemory(c10::intrusive_ptr<c10d::ProcessGroup> group, StallWatch& watch, std::shared_ptr<SharedMemory> memory)
-      : group_(std::move(group)), watch_(watch), memory_(std::move(memory)) {}
+      : sums_(std::move(group), watch), memory_(std::move(memory)) {}
 
   void begin_pass() override {
-    buckets_begun_ = 0;
+    sums_.begin_pass();
     pass_ = (pass_ + 1) % kPasses;
     next_ = pass_ * bytes_of_pass();
   }
@@ -76,9 +86,9 @@ class AverageInMemory final : public BucketAverage {
     const size_t place = std::exchange(next_, next_ + gradients.nbytes());
     TORCH_CHECK(next_ <= (pass_ + 1) * bytes_of_pass(), "buckets hold more than all gradients");
     at::Tensor own = at::from_blob(memory_->own_part().data() + place, gradients.sizes(), gradients.options());
-    at::div_out(own, gradients, at::scalar_tensor(group_->getSize()));
+    at::div_out(own, gradients, at::scalar_tensor(sums_.ranks()));
     std::atomic_thread_fence(std::memory_order_release);
-    const auto both_have_written = begin_sum(*group_, watch_, ++buckets_begun_, at::zeros({1}));
+    const auto both_have_written = sums_.begin(at::zeros({1}));
     return then(*both_have_written, gradients, [gradients, place, memory = memory_] {
       std::atomic_thread_fence(std::memory_order_acquire);
       add_up(*memory, place, gradients);
@@ -95,10 +105,8 @@ class AverageInMemory final : public BucketAverage {
     std::transform(own, own + sum.numel(), others, sum.mutable_data_ptr<float>(), std::plus<>());
   }
 
-  c10::intrusive_ptr<c10d::ProcessGroup> group_;
-  StallWatch& watch_;
+  BucketSums sums_;
   std::shared_ptr<SharedMemory> memory_;  // of callbacks that are yet to run, too
-  size_t buckets_begun_ = 0;
   size_t pass_ = 0;
   size_t next_ = 0;  // byte of the parts where the next bucket goes
 };

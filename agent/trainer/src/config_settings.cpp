@@ -43,13 +43,6 @@ bool is_argument(const std::string& name) {
          std::ranges::any_of(refused_arguments(), [&](const auto& refused) { return refused.first == name; });
 }
 
-/// The field that a word's key stands for; nothing where there is none. Dotted paths are judged with the whole config.
-std::optional<std::string> field_of(const std::string& key) {
-  if (const auto found = short_names().find(key); found != short_names().end()) return found->second;
-  if (is_argument(key)) return "train." + key;
-  return key.find('.') == std::string::npos ? std::nullopt : std::optional(key);
-}
-
 std::string unknown_key(const std::string& key) {
   std::vector<std::string> known = argument_names();
   for (const auto& [name, field] : short_names()) known.push_back(name);
@@ -122,6 +115,12 @@ void put_resume(Json& config, const std::string& folder, std::vector<std::string
 }
 
 }  // namespace
+
+std::optional<std::string> field_of(const std::string& key) {
+  if (const auto found = short_names().find(key); found != short_names().end()) return found->second;
+  if (is_argument(key)) return "train." + key;
+  return key.find('.') == std::string::npos ? std::nullopt : std::optional(key);
+}
 
 void put_settings(Json& config, const std::vector<Setting>& settings) {
   std::vector<std::string> problems;

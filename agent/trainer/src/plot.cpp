@@ -30,13 +30,13 @@ Ticks ticks_of(const Axis& axis, int about) {
   return ticks;
 }
 
+}  // namespace
+
 int widest(const std::vector<std::string>& texts, double size) {
   int width = 0;
   for (const std::string& text : texts) width = std::max(width, text_size(text, size).width);
   return width;
 }
-
-}  // namespace
 
 std::vector<double> round_ticks(double low, double high, int about) {
   if (low > high) std::swap(low, high);

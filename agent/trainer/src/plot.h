@@ -26,6 +26,9 @@ struct Axis {
   bool numbers = true;  ///< no: no numbers, ticks or grid lines
 };
 
+/// The width in pixels of the widest of some texts.
+int widest(const std::vector<std::string>& texts, double size);
+
 /// Round numbers between `low` and `high`, some `about` of them: steps of 1, 2 or 5 times a power of ten.
 std::vector<double> round_ticks(double low, double high, int about);
 

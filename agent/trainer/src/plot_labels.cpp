@@ -13,12 +13,6 @@ constexpr int kPanel = 560;
 constexpr double kSmallestText = 10;
 constexpr double kNumberGap = 4;  // above a bar, pixels
 
-int widest_of(const std::vector<std::string>& texts, double size) {
-  int width = 0;
-  for (const std::string& text : texts) width = std::max(width, text_size(text, size).width);
-  return width;
-}
-
 /// What is written below the bars.
 struct BarNames {
   std::vector<std::string> texts;
@@ -29,11 +23,11 @@ struct BarNames {
   BarNames(const std::vector<std::string>& names, double slot)
       : texts(names),
         text(std::clamp(slot * 0.7, kSmallestText, kPlotText)),
-        upwards(widest_of(texts, text) + 6 > slot * 0.85) {
+        upwards(widest(texts, text) + 6 > slot * 0.85) {
     constexpr int kMost = kPanel / 3;
     if (upwards)
       for (std::string& name : texts) name = cut_to_width(name, text, kMost);
-    height = (upwards ? widest_of(texts, text) : line()) + 8;
+    height = (upwards ? widest(texts, text) : line()) + 8;
   }
 
   int line() const { return text_size("0", text).height; }
@@ -51,7 +45,7 @@ struct BarNumbers {
 
   BarNumbers(const std::vector<int64_t>& counts, double text, double slot) {
     for (const int64_t count : counts) texts.push_back(std::to_string(count));
-    const int width = widest_of(texts, text);
+    const int width = widest(texts, text);
     upwards = width > slot * 0.85;
     room = !upwards || text < slot * 0.85;  // digits are lower than their line
     height = upwards ? width + 2 * kNumberGap : text_size("0", text).height;

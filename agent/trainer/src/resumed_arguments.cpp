@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <filesystem>
-#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -23,9 +23,9 @@ std::string resumed_from(const Json& config) {
 }
 
 bool is_given(const Json& config, const std::string& name) {
-  static const std::map<std::string, std::string> elsewhere = {{"data", "/data"}, {"model", "/model/arch"}, {"nc", "/model/nc"}};
-  const auto found = elsewhere.find(name);
-  return config.contains(Json::json_pointer(found == elsewhere.end() ? "/train/" + name : found->second));
+  std::string path = "/" + field_of(name).value_or(name);
+  std::ranges::replace(path, '.', '/');
+  return config.contains(Json::json_pointer(path));
 }
 
 /// A file is found from other folders, too; a name of the catalog stays one.

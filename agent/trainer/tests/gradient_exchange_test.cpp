@@ -4,7 +4,6 @@
 #include <array>
 #include <condition_variable>
 #include <cstdint>
-#include <fstream>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -14,6 +13,7 @@
 #include "exit_code.h"
 #include "free_port.h"
 #include "on_ranks.h"
+#include "process_maps.h"
 
 namespace tenfold {
 namespace {
@@ -30,10 +30,7 @@ struct Exchange {
 
 /// Mappings of memory that ranks in this process share: their own and the other's.
 int64_t shared_mappings() {
-  std::ifstream maps("/proc/self/maps");
-  int64_t count = 0;
-  for (std::string line; std::getline(maps, line);) count += line.find("memfd:tenfold-gradients") != std::string::npos ? 1 : 0;
-  return count;
+  return testing::mappings("self", "memfd:tenfold-gradients");
 }
 
 struct Means {

@@ -1,6 +1,5 @@
 #include "trainer_process.h"
 
-#include <fstream>
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -12,6 +11,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "process_maps.h"
 
 namespace tenfold::testing {
 namespace {
@@ -148,10 +149,7 @@ std::vector<TrainerProcess::Json> TrainerProcess::events(const std::string& type
 }
 
 int64_t TrainerProcess::mappings(const std::string& part) const {
-  std::ifstream maps("/proc/" + std::to_string(pid_) + "/maps");
-  int64_t count = 0;
-  for (std::string line; std::getline(maps, line);) count += line.find(part) != std::string::npos ? 1 : 0;
-  return count;
+  return testing::mappings(std::to_string(pid_), part);
 }
 
 std::map<std::string, std::string> rank_environment(int rank, int world_size, int port, bool one_host) {
